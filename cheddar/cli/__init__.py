@@ -1,0 +1,1 @@
+"""The C{cheddar} command: users, projects, rebuild, settings."""

@@ -1,0 +1,75 @@
+"""
+What can go wrong, in the words of the domain. C{cheddar.web.errors} alone knows which HTTP status each becomes.
+
+The message of an error is for its reader: it says what is wrong and what to do about it.
+"""
+
+from __future__ import annotations
+
+
+class CheddarError(Exception):
+    """Base of all errors that Cheddar raises on purpose. C{str(error)} is a sentence fit to show to a client."""
+
+
+class NotFound(CheddarError):
+    """What was asked for is not here."""
+
+
+class Gone(CheddarError):
+    """What was asked for was withdrawn for good."""
+
+
+class AlreadyExists(CheddarError):
+    """The name is taken."""
+
+
+class Invalid(CheddarError):
+    """What was sent is wrong; the message says what, and how to put it right."""
+
+
+class DigestMismatch(Invalid):
+    """Bytes do not have the digest or the length that was promised for them."""
+
+
+class TooLarge(CheddarError):
+    """What was sent is over a limit."""
+
+
+class BadCredentials(CheddarError):
+    """A login is needed, or the one given is wrong."""
+
+
+class Forbidden(CheddarError):
+    """The caller is known and may not do this."""
+
+
+class NoRoom(CheddarError):
+    """The disk is full, or storage cannot be written."""
+
+
+class Unavailable(CheddarError):
+    """
+    Something Cheddar depends on does not answer now.
+
+    @ivar retry_after: seconds after which it is worth asking again.
+    """
+
+    def __init__(self, message: str, retry_after: int = 5) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class StoreUnavailable(Unavailable):
+    """The metadata store does not answer."""
+
+
+class UpstreamUnavailable(Unavailable):
+    """Upstream is down, refuses or is slow."""
+
+
+class UpstreamBroken(Unavailable):
+    """Upstream answered, and wrongly: unreadable page, wrong bytes."""
+
+
+class SettingsError(CheddarError):
+    """A setting is unknown or has a wrong value; the message is one line that names the file and the key."""

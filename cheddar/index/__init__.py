@@ -1,0 +1,1 @@
+"""The indexes: local, remote and combined, and what they need to follow upstream."""

@@ -1,0 +1,37 @@
+"""
+What Cheddar counts, as Prometheus metrics. Labels are bounded: routes and outcomes, never projects or users.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+registry = CollectorRegistry()
+
+requests = Counter("cheddar_http_requests", "Requests answered.", ("method", "route", "status"), registry=registry)
+request_seconds = Histogram(
+    "cheddar_http_request_seconds",
+    "Seconds from the request's last byte to the response's last byte.",
+    ("route",),
+    registry=registry,
+)
+uploads = Counter("cheddar_uploads", "Uploads by outcome.", ("outcome",), registry=registry)
+logins = Counter("cheddar_logins", "Logins by outcome.", ("outcome",), registry=registry)
+upstream_requests = Counter(
+    "cheddar_upstream_requests", "Requests to upstream by kind and outcome.", ("kind", "outcome"), registry=registry
+)
+upstream_blocked = Counter(
+    "cheddar_upstream_blocked",
+    "Addresses that upstream named and Cheddar refused to ask.",
+    ("reason",),
+    registry=registry,
+)
+pages_served = Counter(
+    "cheddar_remote_pages_served", "Remote listings served, by where they came from.", ("source",), registry=registry
+)
+downloads_under_way = Gauge("cheddar_downloads_under_way", "Downloads from upstream under way.", registry=registry)
+downloads = Counter("cheddar_downloads", "Downloads from upstream by outcome.", ("outcome",), registry=registry)
+listings_refreshed = Counter(
+    "cheddar_listings_refreshed", "Cached listings brought up to date by the refresh loop.", registry=registry
+)
+store_failures = Counter("cheddar_store_failures", "Store calls that failed.", registry=registry)

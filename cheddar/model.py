@@ -1,0 +1,255 @@
+"""
+The values that rooms hand to each other: frozen, without behaviour that needs I/O.
+
+Times are aware L{datetime.datetime} values in UTC; sizes are bytes; digests are lower-case hexadecimal.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from datetime import datetime
+from types import MappingProxyType
+
+from attrs import field, frozen
+from packaging.version import InvalidVersion, Version
+
+NO_DIGESTS: Mapping[str, str] = MappingProxyType({})
+
+#: Digests by which a file can be addressed and verified, best first.
+STRONG_DIGESTS = ("sha256", "sha512", "sha384", "blake2b_256")
+
+
+class Action(enum.Enum):
+    """What a request does; every route states one."""
+
+    READ = "read"
+    UPLOAD = "upload"
+    YANK = "yank"
+    DELETE = "delete"
+    #: The state of the server itself: health and metrics, open to whoever reaches the port.
+    OBSERVE = "observe"
+
+
+@frozen
+class File:
+    """
+    One distribution file: a wheel, an sdist, or what else an upstream lists.
+
+    @ivar filename: the file's own name, the last segment of its URL.
+    @ivar version: the release it belongs to, normalized (PEP 440) where it parses, else as the name has it;
+        empty where no version can be read from the name.
+    @ivar size: bytes, or None where upstream does not say.
+    @ivar digests: by algorithm (C{sha256}, C{md5}, ...): as the listing gives them.
+    @ivar upload_time: when it was published, by upstream's word for upstream's files.
+    @ivar requires_python: the C{Requires-Python} specifier.
+    @ivar yanked: None: not yanked; else the reason, maybe empty (PEP 592).
+    @ivar core_metadata: None: there is no C{.metadata} beside it (PEP 658); else its digests, maybe none known.
+    @ivar provenance: where the provenance is (PEP 740), or None.
+    @ivar url: upstream's address of the bytes; empty for a local file.
+    @ivar key: the storage key of the bytes; empty for upstream's file.
+    @ivar uploaded_by: the user who published it; empty for upstream's file, and where a rebuild found it.
+    """
+
+    filename: str
+    version: str
+    size: int | None = None
+    digests: Mapping[str, str] = NO_DIGESTS
+    upload_time: datetime | None = None
+    requires_python: str | None = None
+    yanked: str | None = None
+    core_metadata: Mapping[str, str] | None = None
+    provenance: str | None = None
+    url: str = ""
+    key: str = ""
+    uploaded_by: str = ""
+
+
+@frozen
+class Project:
+    """
+    What an index has of one project: a page of the Simple API, before it has a format.
+
+    @ivar name: the normalized name.
+    @ivar files: as an index lists them, by version and name.
+    @ivar versions: all releases, those without files among them (PEP 700), oldest first.
+    @ivar display_name: the name as its owner writes it.
+    @ivar status: the PEP 792 status marker, C{active} unless said.
+    @ivar status_reason: why, or None.
+    @ivar index: C{local} or C{remote}: where the files are served from.
+    @ivar serial: of the last change (local projects), or 0.
+    """
+
+    name: str
+    files: tuple[File, ...] = ()
+    versions: tuple[str, ...] = ()
+    display_name: str = ""
+    status: str = "active"
+    status_reason: str | None = None
+    index: str = "local"
+    serial: int = 0
+
+
+@frozen
+class Validators:
+    """
+    What a conditional request to upstream needs (RFC 9110, section 13).
+
+    @ivar etag: the C{ETag} as upstream sent it.
+    @ivar last_modified: the C{Last-Modified} as upstream sent it.
+    """
+
+    etag: str | None = None
+    last_modified: str | None = None
+
+
+@frozen
+class Fetched:
+    """Upstream's answer for a project: its page, and the validators for the next question."""
+
+    project: Project
+    validators: Validators
+
+
+@frozen
+class NotModified:
+    """Upstream's answer that the page is still what it was."""
+
+
+@frozen
+class CachedPage:
+    """
+    A remembered answer of upstream.
+
+    @ivar project: the listing, or None where upstream said that there is none (404).
+    @ivar validators: for the next conditional request.
+    @ivar checked_at: when upstream last confirmed this, in seconds since the epoch.
+    @ivar asked_at: when a client last asked for it, in seconds since the epoch.
+    @ivar missing_since: when upstream first answered 404 for a project that this still lists, or None.
+    """
+
+    project: Project | None
+    validators: Validators = Validators()
+    checked_at: float = 0.0
+    asked_at: float = 0.0
+    missing_since: float | None = None
+
+
+@frozen
+class Selector:
+    """
+    Which files of a project are meant.
+
+    @ivar version: the release, normalized.
+    @ivar filename: one file of it, or None for all of them.
+    """
+
+    version: str
+    filename: str | None = None
+
+    def picks(self, file: File) -> bool:
+        """Whether C{file} is meant."""
+        return file.version == self.version and self.filename in (None, file.filename)
+
+
+@frozen
+class Release:
+    """A recent upload, as the history has it: a release, and when a file was last added to it."""
+
+    project: str
+    version: str
+    uploaded_at: datetime
+
+
+@frozen
+class User:
+    """
+    @ivar name: the user's name.
+    @ivar password: what the store holds: an argon2 hash, or plain text set by hand.
+    """
+
+    name: str
+    password: str = field(repr=False)
+
+
+@frozen
+class Credentials:
+    """A name and a password as the client sent them."""
+
+    username: str
+    password: str = field(repr=False)
+
+
+@frozen
+class Identity:
+    """
+    Who is asking.
+
+    @ivar name: the user's name; empty for somebody who did not log in.
+    """
+
+    name: str = ""
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether nobody logged in."""
+        return not self.name
+
+
+ANONYMOUS = Identity()
+
+
+@frozen
+class CoreMetadata:
+    """
+    Core metadata as read from a file.
+
+    @ivar name: the C{Name} field, as written.
+    @ivar version: the C{Version} field, as written.
+    @ivar requires_python: the C{Requires-Python} field, or None.
+    @ivar summary: the C{Summary} field, or the empty string.
+    @ivar fields: every field that C{packaging.metadata.parse_email} knows, by its key there.
+    @ivar raw: the exact bytes.
+    """
+
+    name: str
+    version: str
+    requires_python: str | None
+    summary: str
+    fields: Mapping[str, str | list[str] | dict[str, str]] = field(repr=False)
+    raw: bytes = field(repr=False)
+
+
+def version_key(version: str) -> tuple[int, Version | None, str]:
+    """A sort key for versions, oldest first; what PEP 440 cannot read comes before all else."""
+    try:
+        return (1, Version(version), "")
+    except InvalidVersion:
+        return (0, None, version)
+
+
+def normalize_version(version: str) -> str:
+    """The normalized form of C{version} (PEP 440), or C{version} itself where it does not parse."""
+    try:
+        return str(Version(version))
+    except InvalidVersion:
+        return version
+
+
+def is_prerelease(version: str) -> bool:
+    """Whether C{version} is a pre-release or a development release (PEP 440); what does not parse is not."""
+    try:
+        return Version(version).is_prerelease
+    except InvalidVersion:
+        return False
+
+
+def sort_files(files: tuple[File, ...] | list[File]) -> tuple[File, ...]:
+    """Files in the order in which an index lists them: by version, then by name."""
+    keys = {version: version_key(version) for version in {file.version for file in files}}
+    return tuple(sorted(files, key=lambda file: (keys[file.version], file.filename)))
+
+
+def sort_versions(versions: set[str] | tuple[str, ...] | list[str]) -> tuple[str, ...]:
+    """Versions without repetition, oldest first."""
+    return tuple(sorted(set(versions), key=version_key))

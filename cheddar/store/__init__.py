@@ -1,0 +1,1 @@
+"""The metadata stores: SQLite, embedded, and Redis, shared."""

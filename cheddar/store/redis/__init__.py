@@ -1,0 +1,1 @@
+"""The shared metadata store, on Redis."""

@@ -1,0 +1,1 @@
+"""The other server behind a remote index: the one room that makes outgoing requests."""

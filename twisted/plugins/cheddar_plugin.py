@@ -1,0 +1,3 @@
+from twisted.application.service import ServiceMaker
+
+cheddar = ServiceMaker("Cheddar", "cheddar.tap", "A private Python package index.", "cheddar")
