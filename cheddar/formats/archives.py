@@ -1,0 +1,76 @@
+"""
+The core metadata inside of wheels and source distributions.
+
+Archives come from outside: nothing is extracted, every read is bounded, and whatever is wrong with one becomes
+L{Invalid}. All of this blocks, and belongs into a thread.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from typing import BinaryIO
+
+from cheddar.errors import Invalid
+from cheddar.formats import core_metadata, filenames, tar_stream, zip_archive
+from cheddar.model import CoreMetadata, normalize_version
+from cheddar.names import normalize
+
+_DIST_INFO = b".dist-info"
+
+
+def read_core_metadata(file: BinaryIO, filename: str) -> CoreMetadata:
+    """
+    Read a wheel's METADATA, or the PKG-INFO at the top of a source distribution.
+
+    Whether its name and version are those of the file's name is for the caller to check: a source distribution's
+    name can mean more than one project.
+
+    Source: binary distribution format, "File contents"; source distribution format, "Source distribution archive
+    features".
+
+    @param file: seekable; its position is changed, and it is not closed.
+    @param filename: a wheel's or a source distribution's; it decides how the bytes are read.
+    @raise Invalid: it is no such archive, a hostile one, or has no core metadata.
+    """
+    if filenames.is_wheel(filename):
+        raw = _from_wheel(file, filename)
+    elif filename.endswith(".zip"):
+        raw = _from_zip(file, filename)
+    elif filename.endswith(".tar.gz"):
+        raw = _from_tar(file, filename)
+    else:
+        raise Invalid(f"{filename} is neither a wheel (.whl) nor a source distribution (.tar.gz, .zip).")
+    return core_metadata.parse(raw)
+
+
+def _from_wheel(file: BinaryIO, filename: str) -> bytes:
+    project, version = filenames.parse(filename)
+    entries = zip_archive.check(file, filename)
+    folders = {name.partition(b"/")[0] for name in entries if b"/" in name}
+    folders = {folder for folder in folders if folder.endswith(_DIST_INFO)}
+    if len(folders) != 1:
+        raise Invalid(f"{filename} must have exactly one .dist-info folder, and has {len(folders)}.")
+    folder = folders.pop()
+    name, _, written = folder.removesuffix(_DIST_INFO).decode("ascii", "replace").rpartition("-")
+    if normalize(name) != project or normalize_version(written.replace("_", "-")) != version:
+        raise Invalid(f"{filename} has the folder {folder[:100]!r}, which is another project's or version's.")
+    entry = entries.get(folder + b"/METADATA")
+    if entry is None:
+        raise Invalid(f"{filename} has no METADATA in its .dist-info folder. Build it again.")
+    return zip_archive.read(file, filename, entry, core_metadata.MAX_CORE_METADATA)
+
+
+def _from_zip(file: BinaryIO, filename: str) -> bytes:
+    entries = zip_archive.check(file, filename)
+    found = [entry for name, entry in entries.items() if name.endswith(b"/PKG-INFO") and name.count(b"/") == 1]
+    if len(found) != 1:
+        raise Invalid(f"{filename} must have exactly one PKG-INFO in a folder at its top, and has {len(found)}.")
+    return zip_archive.read(file, filename, found[0], core_metadata.MAX_CORE_METADATA)
+
+
+def _from_tar(file: BinaryIO, filename: str) -> bytes:
+    file.seek(0)
+    # Some installers look at the bytes and not at the name, and would take it for a ZIP archive.
+    if zipfile.is_zipfile(file):
+        raise Invalid(f"{filename} is a ZIP archive too: tools would not agree on what it holds. Build it again.")
+    return tar_stream.read_one(file, filename, "PKG-INFO", core_metadata.MAX_CORE_METADATA)

@@ -1,0 +1,324 @@
+"""
+One file of upstream on its way here, and who waits for it.
+
+The bytes go to a partial file of the storage at upstream's speed; everybody who waits reads them from there at an own
+pace. The end of the file is held back until length and digests are right and the file is safely stored, so no client
+can take a broken file for a complete one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import evolve
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from cheddar import metrics
+from cheddar.errors import (
+    CheddarError,
+    DigestMismatch,
+    NoRoom,
+    NotFound,
+    StoreUnavailable,
+    UpstreamBroken,
+    UpstreamUnavailable,
+)
+from cheddar.interfaces import IBodyReceiver, IFileStorage, IFileView, IFileWriter, IStoredFile, IUpstream
+from cheddar.model import File
+
+#: Bytes at the end that go out only when the whole file proved right. What is not longer can be asked for again
+#: without any client noticing.
+TAIL = 16 * 1024
+#: Seconds that a download nobody waits for any more goes on, and the size under which it is finished all the same.
+PATIENCE = 5.0
+SMALL = 16 * 1024 * 1024
+
+GIVEN_UP = "The download was given up. Ask again."
+
+#: Keeps the SHA-256 that was computed for a file whose listing had none, and gives the key to store the file under.
+Pin = Callable[[File], Deferred[str]]
+
+
+@implementer(IBodyReceiver)
+class Attempt:
+    """One try to get a file."""
+
+    def __init__(self, file: File, writer: IFileWriter, clock: IReactorTime, grown: Callable[[], None]) -> None:
+        """
+        @param grown: called whenever followers may read on.
+        """
+        self.length = file.size
+        self.received = 0
+        self.followers = 0
+        self.verified = False
+        self.failure: BaseException | None = None
+        self._file = file
+        self._writer = writer
+        self._clock = clock
+        self._grown = grown
+        self._readable = 0
+        self._problem: CheddarError | None = None
+        self._fetching: Deferred[None] | None = None
+        writer.notify(self._more_readable)
+
+    @property
+    def edge(self) -> int:
+        """How many bytes from the start may be given to clients now."""
+        if self.verified:
+            return self.received
+        if "sha256" not in self._file.digests:
+            return 0  # nothing strong to compare with: the file is pinned first, whole
+        return max(0, self._readable - TAIL)
+
+    @property
+    def fetching(self) -> bool:
+        """Whether upstream is still sending."""
+        return self._fetching is not None
+
+    def view(self) -> IFileView:
+        """The bytes as they come."""
+        view: IFileView = self._writer.view()
+        return view
+
+    async def fetch(self, upstream: IUpstream) -> None:
+        """Get all bytes. [NotFound, UpstreamUnavailable, UpstreamBroken, NoRoom]"""
+        self._fetching = upstream.fetch_file(self._file.url, self)
+        try:
+            await self._fetching
+        except Exception:
+            if self._problem is None:
+                raise
+        finally:
+            self._fetching = None
+        if self._problem is not None:
+            raise self._problem
+        if self.length is None and not self._file.digests:
+            raise UpstreamBroken(f"Upstream says neither length nor digest of {self._file.filename}: it may be cut.")
+        if self.length is not None and self.received != self.length:
+            raise self._wrong_length(self.received)
+
+    def begin(self, length: int | None) -> None:
+        """See L{IBodyReceiver}."""
+        if length is not None and self.length not in (None, length):
+            self._give_up(self._wrong_length(length))
+        elif length is not None:
+            self.length = length
+
+    def write(self, data: bytes) -> Deferred[None] | None:
+        """See L{IBodyReceiver}."""
+        if self._problem is not None:
+            return None
+        self.received += len(data)
+        if self.length is not None and self.received > self.length:
+            self._give_up(self._wrong_length(self.received))
+            return None
+        try:
+            return self._writer.write(data)
+        except NoRoom as error:
+            self._give_up(error)
+            return None
+
+    def _wrong_length(self, length: int) -> UpstreamBroken:
+        return UpstreamBroken(
+            f"Upstream sent {length} bytes of {self._file.filename}, which has {self.length}. Try again later."
+        )
+
+    def _give_up(self, problem: CheddarError) -> None:
+        if self._problem is None:
+            self._problem = problem
+            # Not now: upstream's client is in the middle of its own work, and cannot be cancelled there.
+            self._clock.callLater(0, self._cancel)
+
+    def _cancel(self) -> None:
+        if self._fetching is not None:
+            self._fetching.cancel()
+
+    def _more_readable(self, count: int) -> None:
+        self._readable = count
+        self._grown()
+
+
+class Download:
+    """
+    One file on its way, and who waits for it.
+
+    @ivar stored: the file, once it is here.
+    @ivar failure: why it never will be.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        key: str,
+        file: File,
+        pin: Pin | None,
+        *,
+        storage: IFileStorage,
+        upstream: IUpstream,
+        reactor: IReactorTime,
+        clock: IReactorTime,
+        forget: Callable[[Download], None],
+    ) -> None:
+        self.key = key
+        self.stored: IStoredFile | None = None
+        self.failure: BaseException | None = None
+        self.attempt: Attempt | None = None
+        self._file = file
+        self._pin = pin
+        self._storage = storage
+        self._upstream = upstream
+        self._reactor = reactor
+        self._clock = clock
+        self._forget = forget
+        self._seats = 0
+        self._leaving: IDelayedCall | None = None
+        self._waiters: list[Deferred[None]] = []
+        self._task: Deferred[None] | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        metrics.downloads_under_way.inc()
+        obtaining = Deferred.fromCoroutine(self._obtain())
+        self._task = obtaining.addCallbacks(self._arrived, self._failed).addCallback(self._ended)
+
+    def cancel(self) -> Deferred[None]:
+        """Give up; who waits fails. @return: fires when nothing is left of it."""
+        if self._task is None:
+            return succeed(None)
+        self._task.cancel()
+        return self._task
+
+    @property
+    def size(self) -> int | None:
+        """Bytes, as far as known now."""
+        if self.stored is not None:
+            return self.stored.size
+        return self._file.size if self.attempt is None else self.attempt.length
+
+    def sit_down(self) -> None:
+        """Somebody waits for the file."""
+        self._seats += 1
+        if self._leaving is not None:
+            self._leaving.cancel()
+            self._leaving = None
+
+    def leave(self) -> None:
+        """Somebody has the file, or left."""
+        self._seats -= 1
+        if not self._seats and self.stored is None and self.failure is None:
+            self._leaving = self._clock.callLater(PATIENCE, self._deserted)
+
+    async def reach(self, offset: int) -> Attempt | IStoredFile:
+        """
+        Wait until the byte at C{offset} may be given.
+
+        @return: the stored file, or the attempt that has the byte. [What L{IUpstream.fetch_file} fails with, NoRoom]
+        """
+        while True:
+            if self.stored is not None:
+                return self.stored
+            if self.failure is not None:
+                raise self.failure
+            if self.attempt is not None and self.attempt.failure is None and self.attempt.edge > offset:
+                return self.attempt
+            await self.news()
+
+    def news(self) -> Deferred[None]:
+        """Fires when there are more bytes, or an end."""
+        waiter: Deferred[None] = Deferred()
+        self._waiters.append(waiter)
+        return waiter
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.called:  # else its client left
+                waiter.callback(None)
+
+    def _deserted(self) -> None:
+        self._leaving = None
+        attempt = self.attempt
+        if attempt is None or not attempt.fetching:
+            return  # not begun, or all but done
+        whole = attempt.length
+        if whole is not None and (whole < SMALL or attempt.received > whole / 2):
+            return
+        self._forget(self)
+        self.cancel()
+
+    def _arrived(self, stored: IStoredFile) -> str:
+        self.stored = stored
+        return "whole"
+
+    def _failed(self, failure: Failure) -> str:
+        error = failure.value
+        if isinstance(error, CancelledError):
+            self.failure = UpstreamUnavailable(GIVEN_UP)
+            return "cancelled"
+        self.failure = error
+        if not isinstance(error, CheddarError):
+            self.log.failure("Download of {name} failed", name=self._file.filename, failure=failure)
+        return type(error).__name__
+
+    def _ended(self, outcome: str) -> None:
+        metrics.downloads.labels(outcome).inc()
+        metrics.downloads_under_way.dec()
+        self._forget(self)
+        if self._leaving is not None:
+            self._leaving.cancel()
+            self._leaving = None
+        self._wake()
+
+    async def _obtain(self) -> IStoredFile:
+        try:
+            # It may have come between the question of who waits and now.
+            return await self._storage.open(self.key)
+        except NotFound:
+            pass
+        try:
+            return await self._try()
+        except UpstreamBroken as error:
+            if self.attempt is None or self._seats <= self.attempt.followers:
+                raise  # nobody is left whom a second try could help
+            self.log.warn("Asking upstream once more for {name}: {error}", name=self._file.filename, error=error)
+        return await self._try()
+
+    async def _try(self) -> IStoredFile:
+        algorithms = tuple({"sha256", *self._file.digests})
+        writer = await self._storage.create(algorithms)
+        attempt = self.attempt = Attempt(self._file, writer, self._reactor, self._wake)
+        try:
+            await attempt.fetch(self._upstream)
+            stored = await self._store(writer)
+            attempt.verified = True
+            return stored
+        except Exception as error:
+            attempt.failure = UpstreamUnavailable(GIVEN_UP) if isinstance(error, CancelledError) else error
+            self._wake()
+            raise
+        finally:
+            await writer.abort()
+
+    async def _store(self, writer: IFileWriter) -> IStoredFile:
+        digests = await writer.finish()
+        key = self.key
+        try:
+            for algorithm, digest in self._file.digests.items():
+                if digests.get(algorithm, digest) != digest:
+                    raise DigestMismatch(f"its {algorithm} is {digests[algorithm]}, not {digest}")
+            if "sha256" not in self._file.digests and self._pin is not None:
+                known = {**self._file.digests, "sha256": digests["sha256"]}
+                try:
+                    key = await self._pin(evolve(self._file, digests=known, size=writer.size))
+                except StoreUnavailable as error:
+                    self.log.warn(
+                        "The digest of {name} could not be kept: {error}", name=self._file.filename, error=error
+                    )
+            return await writer.commit(key, self._file.digests)
+        except DigestMismatch as error:
+            raise UpstreamBroken(f"Upstream sent wrong bytes for {self._file.filename}: {error}. Try again.") from error

@@ -1,0 +1,51 @@
+"""The combined index: the organisation's own projects, and everybody else's."""
+
+from __future__ import annotations
+
+from attrs import define, field
+from zope.interface import implementer
+
+from cheddar.deferreds import returns_deferred
+from cheddar.interfaces import IIndex, IPublishable, IStoredFile
+from cheddar.model import Project
+
+
+@implementer(IIndex)
+@define(eq=False)
+class CombinedIndex:
+    """
+    Each name belongs to one of two indexes, whole: projects are never mixed.
+
+    @ivar name: C{combined}.
+    """
+
+    _local: IPublishable
+    _remote: IIndex
+    name: str = field(init=False, default="combined")
+
+    @returns_deferred
+    async def project_names(self) -> tuple[str, ...]:
+        """See L{IIndex}."""
+        return tuple(sorted({*await self._local.project_names(), *await self._remote.project_names()}))
+
+    @returns_deferred
+    async def project(self, name: str) -> Project:
+        """See L{IIndex}."""
+        return await (await self._owner(name)).project(name)
+
+    @returns_deferred
+    async def file(self, project: str, filename: str, digest: str | None) -> IStoredFile:
+        """See L{IIndex}."""
+        return await (await self._owner(project)).file(project, filename, digest)
+
+    @returns_deferred
+    async def core_metadata(self, project: str, filename: str, digest: str | None) -> bytes:
+        """See L{IIndex}."""
+        return await (await self._owner(project)).core_metadata(project, filename, digest)
+
+    async def _owner(self, name: str) -> IIndex:
+        """
+        The one rule, for pages, files and core metadata alike: a name that was ever taken locally is never asked of
+        upstream, even when its last file is gone. Else whoever publishes that name upstream would be believed.
+        """
+        return self._local if await self._local.owns(name) else self._remote

@@ -1,0 +1,90 @@
+"""What the remote index reads in upstream's listings, and what it makes of a listing that changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from urllib.parse import urlsplit, urlunsplit
+
+from attrs import evolve
+from twisted.logger import Logger
+
+from cheddar.formats.links import digest_segment
+from cheddar.model import STRONG_DIGESTS, File, Project, is_prerelease
+
+_log = Logger()
+
+
+def storage_key(project: str, file: File) -> str:
+    """
+    Where a file of upstream lies in storage: releases and pre-releases apart, in a folder by its digest, so that
+    other bytes under the same name are another file.
+    """
+    folder = "pre-releases" if is_prerelease(file.version) else "releases"
+    digest = digest_segment(file).rpartition("-")[2]
+    return f"{folder}/{project}/{digest[:16]}/{file.filename}"
+
+
+def metadata_url(url: str) -> str:
+    """The address of a file's core metadata: C{.metadata} after the path (PEP 658), the query kept."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(path=f"{parts.path}.metadata", fragment=""))
+
+
+def find_file(project: Project, filename: str, digest: str | None) -> File | None:
+    """
+    The file that a URL means.
+
+    @param digest: as the URL has it; that of a page served before the file's SHA-256 was known is good for ever.
+    """
+    for file in project.files:
+        if file.filename == filename and (digest is None or digest in _digest_segments(file)):
+            return file
+    return None
+
+
+def _digest_segments(file: File) -> Iterable[str]:
+    yield digest_segment(file)
+    yield digest_segment(evolve(file, digests={name: hex_ for name, hex_ in file.digests.items() if name != "sha256"}))
+
+
+def keep_first_seen(known: Project | None, new: Project) -> Project:
+    """
+    Upstream's new listing, with the files that have other bytes than before as they were: what a file name stands
+    for does not change once it was seen.
+    """
+    if known is None:
+        return new
+    before = {file.filename: file for file in known.files}
+    files = tuple(_first_seen(new.name, before.get(file.filename), file) for file in new.files)
+    return evolve(new, files=files)
+
+
+def _first_seen(project: str, before: File | None, now: File) -> File:
+    if before is None:
+        return now
+    for algorithm in (*STRONG_DIGESTS, "md5"):
+        if algorithm in before.digests and algorithm in now.digests:
+            if before.digests[algorithm] == now.digests[algorithm]:
+                break
+            _log.warn(
+                "Upstream has other bytes for {filename} of {project} now: kept as first seen",
+                filename=now.filename,
+                project=project,
+            )
+            return evolve(before, yanked=now.yanked)
+    if "sha256" in before.digests and "sha256" not in now.digests:
+        # Computed here from the bytes upstream sent first.
+        digests = {**now.digests, "sha256": before.digests["sha256"]}
+        return evolve(now, digests=digests, size=before.size if now.size is None else now.size)
+    return now
+
+
+def pin_file(project: Project, file: File) -> Project:
+    """The listing with the digests that C{file} has, for the entry of the same name and address."""
+    files = tuple(
+        evolve(entry, digests=file.digests, size=file.size)
+        if (entry.filename, entry.url) == (file.filename, file.url) and "sha256" not in entry.digests
+        else entry
+        for entry in project.files
+    )
+    return evolve(project, files=files)

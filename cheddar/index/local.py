@@ -1,0 +1,308 @@
+"""The local index: the organisation's own projects."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from secrets import token_hex
+
+from attrs import define, evolve
+from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
+from zope.interface import implementer
+
+from cheddar.deferreds import returns_deferred
+from cheddar.errors import AlreadyExists, Invalid, NoRoom, NotFound, Unavailable
+from cheddar.formats import archives, core_metadata, filenames
+from cheddar.formats.links import digest_segment
+from cheddar.interfaces import IFileStorage, IFileWriter, IProjectStore, IPublishable, IStoredFile, IUpload
+from cheddar.model import (
+    CoreMetadata,
+    File,
+    Identity,
+    Project,
+    Release,
+    Selector,
+    is_prerelease,
+    normalize_version,
+)
+from cheddar.names import is_filename, is_project_name, normalize
+
+MAX_CORE_METADATA = 4 * 1024 * 1024
+
+#: The form's digest fields and what they are by the length of their value. Python 3.9 to 3.11 send a BLAKE2b of
+#: 64 bytes where 32 are meant (distutils' upload forgot the digest size).
+_CLAIMS = {
+    ("md5_digest", 32): "md5",
+    ("sha256_digest", 64): "sha256",
+    ("blake2_256_digest", 64): "blake2b_256",
+    ("blake2_256_digest", 128): "blake2b",
+}
+
+
+def storage_key(project: str, version: str, filename: str) -> str:
+    """
+    A new storage key for a file: no two publications share one, so that none can ever remove another's bytes.
+
+    Pre-releases and releases lie apart (PEP 440), so that a backup can leave the former out.
+    """
+    folder = "pre-releases" if is_prerelease(version) else "releases"
+    return f"{folder}/{project}/{token_hex(4)}/{filename}"
+
+
+def sidecar(key: str) -> str:
+    """The storage key of the core metadata of the file under C{key}."""
+    return f"{key}.metadata"
+
+
+@implementer(IPublishable)
+@define(eq=False)
+class LocalIndex:
+    """
+    @ivar _projects: the rows: the commit point of every change.
+    @ivar _storage: the bytes: written before their row, removed after it.
+    @ivar _pool: reads archives and computes digests.
+    @ivar _allow_reuse: whether a removed file's name may come back with other bytes.
+    """
+
+    _projects: IProjectStore
+    _storage: IFileStorage
+    _reactor: IReactorFromThreads
+    _clock: IReactorTime
+    _pool: ThreadPool
+    _allow_reuse: bool = True
+    name: str = "local"
+
+    _log = Logger()
+
+    @returns_deferred
+    async def project_names(self) -> tuple[str, ...]:
+        """See L{IIndex.project_names}."""
+        return await self._projects.project_names()
+
+    @returns_deferred
+    async def owns(self, name: str) -> bool:
+        """See L{IPublishable.owns}."""
+        return await self._projects.project(name) is not None
+
+    @returns_deferred
+    async def project(self, name: str) -> Project:
+        """See L{IIndex.project}."""
+        project = await self._projects.project(name)
+        if project is None or not project.files:
+            raise NotFound(f"There is no local project {name}.")
+        return project
+
+    async def _file(self, project: str, filename: str, digest: str | None) -> File:
+        for file in (await self.project(project)).files:
+            if file.filename == filename and digest in (None, digest_segment(file)):
+                return file
+        raise NotFound(f"The local project {project} has no such file.")
+
+    @returns_deferred
+    async def file(self, project: str, filename: str, digest: str | None) -> IStoredFile:
+        """See L{IIndex.file}."""
+        file = await self._file(project, filename, digest)
+        try:
+            stored = await self._storage.open(file.key)
+        except NotFound:
+            self._log.error("The bytes of {filename} are missing: no file at {key}", filename=filename, key=file.key)
+            raise Unavailable(
+                f"{filename} is listed, but its bytes are missing; an operator must put them back or run "
+                "`cheddar rebuild`.",
+                retry_after=600,
+            ) from None
+        return stored
+
+    @returns_deferred
+    async def core_metadata(self, project: str, filename: str, digest: str | None) -> bytes:
+        """See L{IIndex.core_metadata}."""
+        file = await self._file(project, filename, digest)
+        if file.core_metadata is None:
+            raise NotFound(f"{filename} has no separate core metadata.")
+        return await self._storage.read(sidecar(file.key), MAX_CORE_METADATA)
+
+    @returns_deferred
+    async def history(self) -> tuple[Release, ...]:
+        """See L{IPublishable.history}."""
+        return await self._projects.history()
+
+    @returns_deferred
+    async def release_metadata(self, project: str, version: str) -> tuple[tuple[File, ...], CoreMetadata | None]:
+        """See L{IPublishable.release_metadata}."""
+        found = await self.project(project)
+        files = tuple(file for file in found.files if file.version == version)
+        if not files:
+            raise NotFound(f"The local project {project} has no release {version}.")
+        for file in sorted(files, key=lambda file: not filenames.is_wheel(file.filename)):
+            try:
+                raw = await self._storage.read(sidecar(file.key), MAX_CORE_METADATA)
+            except NotFound:
+                continue
+            return files, await deferToThreadPool(self._reactor, self._pool, core_metadata.parse, raw)
+        return files, None
+
+    @returns_deferred
+    async def publish(self, upload: IUpload, by: Identity) -> File:
+        """See L{IPublishable.publish}."""
+        project, version = self._names(upload)
+        writer = upload.writer
+        digests = await writer.finish()
+        file = File(
+            filename=upload.filename,
+            version=version,
+            size=writer.size,
+            digests={"sha256": digests["sha256"]},
+            upload_time=datetime.fromtimestamp(self._clock.seconds(), timezone.utc),
+            uploaded_by=by.name,
+        )
+        metadata = await self._checked(upload, file)
+        same = await self._published(project, file)
+        if same is not None:
+            return same
+        file = evolve(
+            file,
+            key=storage_key(project, version, file.filename),
+            requires_python=metadata.requires_python,
+            core_metadata=(
+                {"sha256": hashlib.sha256(metadata.raw).hexdigest()} if filenames.is_wheel(file.filename) else None
+            ),
+        )
+        # The row comes last: what is listed is whole. A crash before it leaves files that no row names.
+        await self._write_sidecar(file.key, metadata.raw)
+        await writer.commit(file.key, file.digests)
+        try:
+            await self._projects.add_file(project, metadata.name, file, self._allow_reuse)
+        except AlreadyExists:
+            await self._forget_bytes(file)
+            same = await self._published(project, file)
+            if same is None:
+                raise
+            return same
+        self._log.info(
+            "{by} published {filename} ({sha256})", by=by.name, filename=file.filename, sha256=file.digests["sha256"]
+        )
+        return file
+
+    def _names(self, upload: IUpload) -> tuple[str, str]:
+        """The normalized project and version that an upload is for, by its file name; the form must agree."""
+        filename = upload.filename
+        if not is_filename(filename):
+            raise Invalid(
+                "The file's name is not usable: letters, digits and ._+!- only, at most 200, not beginning with a "
+                "dot or a dash."
+            )
+        if not (filenames.is_wheel(filename) or filenames.is_sdist(filename)):
+            raise Invalid(f"{filename} is neither a wheel (.whl) nor an sdist (.tar.gz, .zip).")
+        project, version = filenames.parse(filename)
+        named = upload.fields.get("name", ())
+        if len(named) > 1 or any(not is_project_name(name) for name in named):
+            raise Invalid("The form's name is not a valid project name.")
+        if named and normalize(named[0]) != project:
+            raise Invalid(f"The form says that the project is {named[0]}, the file's name says {project}.")
+        versions = upload.fields.get("version", ())
+        if len(versions) > 1:
+            raise Invalid("The form gives more than one version.")
+        if versions and normalize_version(versions[0]) != version:
+            raise Invalid(f"The form says that the version is {versions[0]}, the file's name says {version}.")
+        return project, version
+
+    async def _checked(self, upload: IUpload, file: File) -> CoreMetadata:
+        """The core metadata of an upload whose digests and names have been found to agree."""
+        claims: dict[str, str] = {}
+        for field in ("md5_digest", "sha256_digest", "blake2_256_digest"):
+            for value in upload.fields.get(field, ()):
+                algorithm = _CLAIMS.get((field, len(value)))
+                if algorithm is None:
+                    raise Invalid(f"The form's {field} is not a hexadecimal digest of the right length.")
+                claims[algorithm] = value.lower()
+        metadata = await deferToThreadPool(
+            self._reactor, self._pool, _inspect, upload.writer, upload.filename, file.digests, claims
+        )
+        project, version = filenames.parse(upload.filename)
+        if not is_project_name(metadata.name) or normalize(metadata.name) != project:
+            raise Invalid(f"The file's own metadata says that its project is {metadata.name}, its name says {project}.")
+        if normalize_version(metadata.version) != version:
+            raise Invalid(
+                f"The file's own metadata says that its version is {metadata.version}, its name says {version}."
+            )
+        return metadata
+
+    async def _published(self, project: str, file: File) -> File | None:
+        """The same file, if it is published already; None if the name is free. [AlreadyExists: other bytes]"""
+        existing = await self._projects.project(project)
+        for other in existing.files if existing else ():
+            if other.filename == file.filename:
+                if other.digests.get("sha256") == file.digests["sha256"]:
+                    return other
+                raise AlreadyExists(
+                    f"File already exists: {file.filename} was published with other bytes. Publish a new version, or "
+                    "remove the file first."
+                )
+        return None
+
+    async def _write_sidecar(self, key: str, raw: bytes) -> None:
+        writer = await self._storage.create(())
+        try:
+            pause = writer.write(raw)
+            if pause is not None:
+                await pause
+            await writer.finish()
+            await writer.commit(sidecar(key), {})
+        finally:
+            await writer.abort()
+
+    async def _forget_bytes(self, file: File) -> None:
+        """Remove the bytes of a file that no row names any more; a failure leaves an orphan, which harms nobody."""
+        for key in (file.key, sidecar(file.key)):
+            try:
+                await self._storage.delete(key)
+            except NoRoom as error:
+                self._log.warn("Could not remove {key}: {error}", key=key, error=str(error))
+
+    @returns_deferred
+    async def yank(self, project: str, selector: Selector, reason: str | None) -> int:
+        """See L{IPublishable.yank}."""
+        return await self._projects.set_yanked(project, selector, reason)
+
+    @returns_deferred
+    async def remove(self, project: str, selector: Selector) -> int:
+        """See L{IPublishable.remove}."""
+        files = await self._projects.remove_files(project, selector)
+        for file in files:
+            await self._forget_bytes(file)
+        return len(files)
+
+    @returns_deferred
+    async def release_name(self, name: str) -> None:
+        """See L{IPublishable.release_name}."""
+        await self._projects.release_name(name)
+
+
+def _inspect(writer: IFileWriter, filename: str, known: Mapping[str, str], claims: Mapping[str, str]) -> CoreMetadata:
+    """In a thread: compare the digests that the form claims, then read the core metadata."""
+    with writer.reader() as file:
+        hashes = {}
+        for algorithm in claims.keys() - known.keys():
+            if algorithm == "blake2b_256":
+                hashes[algorithm] = hashlib.blake2b(digest_size=32)
+            elif algorithm == "blake2b":
+                hashes[algorithm] = hashlib.blake2b()
+            else:
+                hashes[algorithm] = hashlib.md5(usedforsecurity=False)  # type: ignore[assignment]  # same methods
+        if hashes:
+            while chunk := file.read(1 << 20):
+                for running in hashes.values():
+                    running.update(chunk)
+        computed = {**known, **{algorithm: running.hexdigest() for algorithm, running in hashes.items()}}
+        for algorithm, claimed in claims.items():
+            if computed[algorithm] != claimed:
+                raise Invalid(
+                    f"The file's {algorithm} digest is {computed[algorithm]}, the form says {claimed}: the file was "
+                    "changed on its way, or after it was read. Upload it again."
+                )
+        file.seek(0)
+        return archives.read_core_metadata(file, filename)

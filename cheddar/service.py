@@ -1,0 +1,236 @@
+"""The composition root: settings and a reactor become a service. The one module that knows every room."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Callable
+from secrets import token_hex
+from typing import Any
+
+from attrs import define, field
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
+
+from cheddar import systemd
+from cheddar._version import __version__
+from cheddar.auth.passwords import PasswordAuthenticator
+from cheddar.auth.permissions import Permissions
+from cheddar.deferreds import returns_deferred
+from cheddar.errors import CheddarError
+from cheddar.index.combined import CombinedIndex
+from cheddar.index.downloads import Downloads
+from cheddar.index.local import LocalIndex
+from cheddar.index.refresh import RefreshService
+from cheddar.index.remote import RemoteIndex
+from cheddar.interfaces import IStore
+from cheddar.settings import Settings
+from cheddar.storage.filesystem import FilesystemStorage
+from cheddar.store.redis import RedisStore
+from cheddar.store.sqlite import SQLiteStore
+from cheddar.upstream import Upstream
+from cheddar.web.request import CheddarSite, Drain
+from cheddar.web.site import Behind, make_site
+
+#: Idle connections are left open for so long after the last answer: a request may be on its way.
+GRACE_SECONDS = 1.0
+
+
+def open_store(settings: Settings, reactor: Any) -> IStore:
+    """The metadata store that the settings name; not started yet. [SettingsError]"""
+    if settings.redis:
+        return RedisStore(settings.redis, settings.history_size, reactor)
+    return SQLiteStore(settings.data_dir / "cheddar.sqlite", settings.history_size, reactor, reactor)
+
+
+def make_service(settings: Settings, reactor: Any) -> Cheddar:
+    """The whole of Cheddar, not started yet. [SettingsError]"""
+    return Cheddar(settings, reactor, open_store(settings, reactor))
+
+
+@define(eq=False)
+class Cheddar(Service):
+    """
+    Stores, storage, upstream, refresh, listener: started in this order, each waited for, and stopped in reverse.
+
+    A plain MultiService waits for nobody: it would listen before the store is open.
+    """
+
+    _settings: Settings
+    _reactor: Any
+    store: IStore
+    name: str = "cheddar"
+    _stops: list[Callable[[], Deferred[Any]]] = field(factory=list, init=False)
+    _starting: Deferred[None] | None = field(default=None, init=False)
+    ports: list[IListeningPort] = field(factory=list, init=False)
+
+    _log = Logger()
+
+    def startService(self) -> None:
+        """Begin to start; what goes wrong ends the process with one line that says what."""
+        super().startService()
+        self._starting = self._start()
+        self._starting.addErrback(self._not_started)
+
+    @returns_deferred
+    async def started(self) -> None:
+        """Fires when everything listens."""
+        if self._starting is not None:
+            await self._starting
+
+    def _not_started(self, failure: Any) -> None:
+        if failure.check(CheddarError, OSError) is None and not _is_listen_error(failure.value):
+            self._log.failure("Cheddar could not start", failure=failure)
+        message = f"cheddar: could not start: {failure.getErrorMessage()}"
+        self._log.error("{message}", message=message)
+        print(message, file=sys.stderr)  # noqa: T201  # twistd may log elsewhere
+        # twistd ends with 0 whenever the reactor was stopped in good order.
+        self._reactor.addSystemEventTrigger("after", "shutdown", os._exit, 1)
+        self._reactor.callWhenRunning(self._reactor.stop)
+
+    @returns_deferred
+    async def _start(self) -> None:
+        settings, reactor = self._settings, self._reactor
+        work = self._pool("work", 4)
+        files = self._pool("files", 4)
+        hashing = self._pool("passwords", 2)
+        await self.store.start()
+        self._stops.append(self.store.stop)
+        local_storage = FilesystemStorage(settings.local_dir, reactor, files)
+        remote_storage = FilesystemStorage(settings.remote_dir, reactor, files)
+        for storage in (local_storage, remote_storage):
+            await storage.start()
+            self._stops.append(storage.stop)
+        upstream = None
+        if settings.upstream:
+            upstream = Upstream(
+                settings.upstream,
+                reactor=reactor,
+                pool=work,
+                timeout=float(settings.get_timeout),
+                connections=settings.upstream_connections,
+            )
+            self._stops.append(upstream.stop)
+        downloads = Downloads(remote_storage, upstream, reactor, reactor)
+        self._stops.append(downloads.stop)
+        local = LocalIndex(
+            self.store.projects, local_storage, reactor, reactor, work, settings.filename_reuse == "allow"
+        )
+        remote = RemoteIndex(
+            upstream,
+            self.store.pages,
+            downloads,
+            remote_storage,
+            reactor,
+            short_ttl=settings.versions_short_ttl,
+            long_ttl=settings.versions_long_ttl,
+            negative_ttl=settings.negative_ttl,
+            wait=settings.listing_wait,
+            owns=local.owns,
+        )
+        if upstream is not None:
+            holder = f"{socket.gethostname()}-{os.getpid()}-{token_hex(4)}"
+            refresh = RefreshService(remote, self.store.leases, reactor, settings.refresh_interval, holder)
+            refresh.startService()
+            self._stops.append(lambda: maybeDeferred(refresh.stopService))
+        site = make_site(
+            Behind(
+                local=local,
+                remote=remote,
+                combined=CombinedIndex(local, remote),
+                authenticator=PasswordAuthenticator(
+                    self.store.accounts, reactor, reactor, hashing, settings.plaintext_passwords
+                ),
+                permissions=Permissions(settings.read_auth),
+                store=self.store,
+                storage=local_storage,
+                upstream=upstream,
+                address=settings.address,
+                private=settings.read_auth,
+                max_upload=settings.max_upload,
+            ),
+            reactor,
+            reactor,
+            work,
+        )
+        await self._listen(site)
+        self._announce()
+        self._watch(work)
+
+    def _pool(self, name: str, threads: int) -> ThreadPool:
+        pool = ThreadPool(0, threads, name=f"cheddar-{name}")
+        pool.start()
+
+        def stop() -> Deferred[Any]:
+            return maybeDeferred(pool.stop)
+
+        self._stops.append(stop)
+        return pool
+
+    async def _listen(self, site: CheddarSite) -> None:
+        for description in self._settings.listen or (f"tcp:{self._settings.port}",):
+            port = await serverFromString(self._reactor, description).listen(site)
+            self.ports.append(port)
+            self._log.info("Listening on {address}", address=port.getHost())
+
+        async def drain() -> None:
+            systemd.notify(os.environ, "STOPPING=1")
+            for port in self.ports:
+                await maybeDeferred(port.stopListening)
+            cut = await Drain(site, self._reactor, self._settings.drain_timeout).wait()
+            if cut:
+                self._log.warn("{cut} requests were cut after the drain timeout", cut=cut)
+            end = self._reactor.seconds() + GRACE_SECONDS
+            while site.idle() and self._reactor.seconds() < end:
+                await deferLater(self._reactor, 0.02, lambda: None)
+            site.close_idle()
+
+        self._stops.append(lambda: Deferred.fromCoroutine(drain()))
+
+    def _announce(self) -> None:
+        address = self._settings.address
+        self._log.info("Cheddar {version} serves {address}", version=__version__, address=address)
+        self._log.info("  store:    {store}", store=self.store.description)
+        self._log.info("  files:    {folder}", folder=str(self._settings.local_dir.resolve()))
+        self._log.info("  install:  pip install --index-url {address}simple/ NAME", address=address)
+        self._log.info("  add user: cheddar --data-dir {folder} user add NAME", folder=str(self._settings.data_dir))
+        systemd.notify(os.environ, f"READY=1\nSTATUS=Serving {address}")
+
+    def _watch(self, pool: ThreadPool) -> None:
+        """Tell systemd's watchdog that the reactor and a worker thread answer; nothing else may decide that."""
+        interval = systemd.watchdog_interval(os.environ)
+        if interval is None:
+            return
+
+        def beat() -> None:
+            pool.callInThread(self._reactor.callFromThread, systemd.notify, os.environ, "WATCHDOG=1")
+            self._beat = self._reactor.callLater(interval / 3, beat)
+
+        beat()
+        self._stops.append(lambda: maybeDeferred(self._beat.cancel))
+
+    _beat: Any = field(default=None, init=False)
+
+    @returns_deferred
+    async def stopService(self) -> None:
+        """Stop what was started, in reverse, each waited for."""
+        super().stopService()
+        if self._starting is not None:
+            await self._starting
+        while self._stops:
+            try:
+                await self._stops.pop()()
+            except Exception:  # noqa: BLE001  # the others are stopped all the same
+                self._log.failure("A part did not stop in good order")
+
+
+def _is_listen_error(error: BaseException) -> bool:
+    from twisted.internet.error import CannotListenError
+
+    return isinstance(error, CannotListenError)

@@ -1,0 +1,122 @@
+"""Bytes on their way from a file to a client, at the client's pace."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Mapping
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IConsumer, IReactorFromThreads, IReactorTime
+from twisted.python.threadpool import ThreadPool
+from zope.interface import implementer
+
+from cheddar.deferreds import Pace, returns_deferred
+from cheddar.errors import Unavailable
+from cheddar.interfaces import IFileView, IStoredFile
+from cheddar.storage.work import Work
+
+#: Bytes of one read. Twice the transport's buffer: one write, then a pause until the client took it.
+CHUNK = 128 * 1024
+
+UNREADABLE = "The server cannot read this file from its storage now. Tell its administrator, and try again later."
+
+
+@implementer(IFileView)
+class FileView:
+    """
+    A hold on an open file.
+
+    What the page cache of the operating system has is read at once (some 30 us); only what has to come from the
+    disk goes through a thread, so a slow disk never stops the reactor.
+    """
+
+    def __init__(self, descriptor: int, reactor: IReactorFromThreads, pool: ThreadPool) -> None:
+        """
+        @param descriptor: an open file; the view closes it.
+        """
+        self._descriptor = descriptor
+        self._work = Work(reactor, pool)
+        self._try_cached = True
+        self._closed = False
+
+    def read(self, offset: int, length: int) -> Deferred[bytes]:
+        """See L{IFileView}."""
+        data = self._cached(offset, length)
+        return self._work.run(_read, self._descriptor, offset, length) if data is None else succeed(data)
+
+    def close(self) -> None:
+        """See L{IFileView}."""
+        if not self._closed:
+            self._closed = True
+            # A number of a closed file is soon another file's: no thread may still hold it.
+            self._work.idle().addCallback(self._let_go)
+
+    def _let_go(self, _: None) -> None:
+        os.close(self._descriptor)
+
+    def _cached(self, offset: int, length: int) -> bytes | None:
+        if not self._try_cached:
+            return None
+        buffer = bytearray(length)
+        try:
+            count = os.preadv(self._descriptor, [buffer], offset, os.RWF_NOWAIT)
+        except OSError as error:
+            # EAGAIN: not in memory. Anything else: this file system cannot say, or the disk is bad; a thread will see.
+            self._try_cached = error.errno == errno.EAGAIN
+            return None
+        return bytes(memoryview(buffer)[:count])
+
+
+def _read(descriptor: int, offset: int, length: int) -> bytes:
+    try:
+        return os.pread(descriptor, length, offset)
+    except OSError as error:
+        raise Unavailable(UNREADABLE) from error
+
+
+@implementer(IStoredFile)
+@define(eq=False)
+class StoredFile:
+    """
+    The bytes of one file in storage.
+
+    @ivar size: bytes.
+    @ivar digests: those computed when the file was written; empty for a file found in storage.
+    """
+
+    size: int
+    digests: Mapping[str, str]
+    _open: Callable[[], int] = field(repr=False)
+    _reactor: IReactorFromThreads = field(repr=False)
+    _pool: ThreadPool = field(repr=False)
+
+    @returns_deferred
+    async def send(self, consumer: IConsumer, first: int, last: int | None) -> None:
+        """
+        See L{IStoredFile}. The file is opened now: deleting it later does not end the sending.
+
+        Fails with L{CancelledError<twisted.internet.defer.CancelledError>} where the client leaves.
+
+        @raise NotFound: the file was deleted before anything was sent.
+        @raise Unavailable: the disk does not give the bytes.
+        """
+        descriptor = await Work(self._reactor, self._pool).acquire(self._open, os.close)
+        view = FileView(descriptor, self._reactor, self._pool)
+        end = self.size if last is None else min(last + 1, self.size)
+        try:
+            await Pace(consumer, IReactorTime(self._reactor)).run(lambda pace: _send(view, consumer, first, end, pace))
+        finally:
+            view.close()
+
+
+async def _send(view: FileView, consumer: IConsumer, offset: int, end: int, pace: Pace) -> None:
+    while offset < end:
+        data = await view.read(offset, min(CHUNK, end - offset))
+        if not data:
+            raise Unavailable(UNREADABLE)  # shorter than it was
+        offset += len(data)
+        consumer.write(data)
+        if offset < end:
+            await pace.turn()

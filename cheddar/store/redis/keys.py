@@ -1,0 +1,62 @@
+"""
+The keys in Redis. Each ends in one free name at most, so no two names can meet in one key.
+
+An older Cheddar's keys don't begin with C{cheddar.2.}; it and this one share the users alone.
+"""
+
+from __future__ import annotations
+
+USER = "cheddar.user."
+
+#: The number of the last change.
+SERIAL = "cheddar.2.serial"
+#: Hash: name -> display name, as JSON text.
+OWNED = "cheddar.2.owned"
+#: Hash: name -> serial of the project's last change.
+SERIALS = "cheddar.2.serials"
+#: Set: names that have files.
+LISTED = "cheddar.2.listed"
+#: Sorted set: JSON text of [name, version], by the serial of the latest upload.
+HISTORY = "cheddar.2.history"
+#: Hash: the same text -> time of the latest upload.
+HISTORY_TIMES = "cheddar.2.history-times"
+
+
+def files(project: str) -> str:
+    """Hash: file name -> record."""
+    return f"cheddar.2.files.{project}"
+
+
+def used(project: str) -> str:
+    """Hash: name of a removed file -> its SHA-256."""
+    return f"cheddar.2.used.{project}"
+
+
+def pages(index: str) -> str:
+    """Hash: name -> record."""
+    return f"cheddar.2.pages.{index}"
+
+
+def checked(index: str) -> str:
+    """Sorted set: names by the time their page was checked."""
+    return f"cheddar.2.checked.{index}"
+
+
+def asked(index: str) -> str:
+    """Sorted set: names by the time their page was asked for."""
+    return f"cheddar.2.asked.{index}"
+
+
+def with_listing(index: str) -> str:
+    """Set: names whose page lists something."""
+    return f"cheddar.2.with-listing.{index}"
+
+
+def lease(name: str) -> str:
+    """String: the holder; expires with the lease."""
+    return f"cheddar.2.lease.{name}"
+
+
+def user(name: str) -> str:
+    """String: the password or its hash, shared with the original Cheddar."""
+    return USER + name

@@ -1,0 +1,128 @@
+"""Upstream's answers in Redis: one value per page, and its times beside it."""
+
+from __future__ import annotations
+
+from attrs import define, evolve
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from cheddar.deferreds import returns_deferred
+from cheddar.errors import StoreUnavailable
+from cheddar.formats.records import dump_page, load_page
+from cheddar.interfaces import IPageCache
+from cheddar.model import CachedPage
+from cheddar.store.redis import keys
+from cheddar.store.redis.connection import RedisConnection
+from cheddar.store.redis.projects import SMALL, names_in
+from cheddar.store.redis.scripts import SET_MEMBERS
+
+_log = Logger()
+
+#: How many files make a page of about L{SMALL} bytes.
+_FEW = 150
+
+# KEYS: pages, checked, asked, with listing; ARGV[1]: the name. Times go through as text: Lua would round them.
+_GET = """
+local record = redis.call('HGET', KEYS[1], ARGV[1])
+if not record then return false end
+local checked = redis.call('ZSCORE', KEYS[2], ARGV[1]) or '0'
+local asked = redis.call('ZSCORE', KEYS[3], ARGV[1]) or '0'
+return checked .. '\\n' .. asked .. '\\n' .. record
+"""
+_PUT = """
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1])
+redis.call('ZADD', KEYS[3], ARGV[4], ARGV[1])
+redis.call(ARGV[5], KEYS[4], ARGV[1])
+return 1
+"""
+_DROP = """
+redis.call('HDEL', KEYS[1], ARGV[1])
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('ZREM', KEYS[3], ARGV[1])
+redis.call('SREM', KEYS[4], ARGV[1])
+return 1
+"""
+# KEYS: asked, checked; ARGV: checked before, asked after, limit.
+_STALE = """
+local names, offset, limit, step = {}, 0, tonumber(ARGV[3]), 200
+while #names < limit do
+  local batch = redis.call('ZREVRANGEBYSCORE', KEYS[1], '+inf', '(' .. ARGV[2], 'LIMIT', offset, step)
+  for _, name in ipairs(batch) do
+    local checked = redis.call('ZSCORE', KEYS[2], name)
+    if #names < limit and checked and tonumber(checked) < tonumber(ARGV[1]) then table.insert(names, name) end
+  end
+  if #batch < step then break end
+  offset = offset + step
+end
+return table.concat(names, '\\n')
+"""
+
+
+@implementer(IPageCache)
+@define(eq=False)
+class RedisPages:
+    """Times lie in sorted sets, so that noting one doesn't write the listing again."""
+
+    _connection: RedisConnection
+
+    @returns_deferred
+    async def get(self, index: str, name: str) -> CachedPage | None:
+        """The remembered answer; a damaged one is as good as none."""
+        read = await self._connection.script(_GET, _keys(index), (name,))
+        if read is None:
+            return None
+        try:
+            return await self._connection.work(len(read) > SMALL, _load, read)
+        except StoreUnavailable as damage:
+            _log.warn("The cached listing of {name} is fetched again: {damage}", name=name, damage=damage)
+            return None
+
+    @returns_deferred
+    async def put(self, index: str, name: str, page: CachedPage) -> None:
+        """Remember an answer in place of the one before."""
+        long = page.project is not None and len(page.project.files) > _FEW
+        record = await self._connection.work(long, dump_page, page)
+        listing = "SREM" if page.project is None else "SADD"
+        await self._connection.script(
+            _PUT, _keys(index), (name, record, repr(page.checked_at), repr(page.asked_at), listing)
+        )
+
+    @returns_deferred
+    async def touch(self, index: str, name: str, asked_at: float) -> None:
+        """Note that a client asked."""
+        await self._connection.command("ZADD", keys.asked(index), "XX", repr(asked_at), name)
+
+    @returns_deferred
+    async def mark_checked(self, index: str, name: str, checked_at: float) -> None:
+        """Note that upstream confirmed the answer."""
+        await self._connection.command("ZADD", keys.checked(index), "XX", repr(checked_at), name)
+
+    @returns_deferred
+    async def stale(self, index: str, checked_before: float, asked_after: float, limit: int) -> tuple[str, ...]:
+        """Names that are due, most recently asked first."""
+        names = await self._connection.script(
+            _STALE,
+            (keys.asked(index), keys.checked(index)),
+            (repr(checked_before), repr(asked_after), str(limit)),
+        )
+        return tuple(names.decode().split("\n")) if names else ()
+
+    @returns_deferred
+    async def names(self, index: str) -> tuple[str, ...]:
+        """Projects with a listing, sorted."""
+        return names_in(await self._connection.script(SET_MEMBERS, (keys.with_listing(index),)))
+
+    @returns_deferred
+    async def drop(self, index: str, name: str) -> None:
+        """Forget."""
+        await self._connection.script(_DROP, _keys(index), (name,))
+
+
+def _keys(index: str) -> tuple[str, ...]:
+    return keys.pages(index), keys.checked(index), keys.asked(index), keys.with_listing(index)
+
+
+def _load(read: bytes) -> CachedPage:
+    checked_at, asked_at, record = read.decode().split("\n", 2)
+    return evolve(load_page(record), checked_at=float(checked_at), asked_at=float(asked_at))

@@ -1,0 +1,61 @@
+"""Users in SQLite."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from attrs import define
+from zope.interface import implementer
+
+from cheddar.deferreds import returns_deferred
+from cheddar.interfaces import IAccountStore
+from cheddar.model import User
+from cheddar.store.sqlite.connection import Database
+
+
+@implementer(IAccountStore)
+@define(eq=False)
+class SQLiteAccounts:
+    """Passwords are kept as they are given."""
+
+    _database: Database
+
+    @returns_deferred
+    async def user(self, name: str) -> User | None:
+        """The user, or None."""
+
+        def read(connection: sqlite3.Connection) -> User | None:
+            row = connection.execute("SELECT password FROM users WHERE name = ?", (name,)).fetchone()
+            return None if row is None else User(name, row[0])
+
+        return await self._database.read(read)
+
+    @returns_deferred
+    async def user_names(self) -> tuple[str, ...]:
+        """All users, sorted."""
+
+        def read(connection: sqlite3.Connection) -> tuple[str, ...]:
+            return tuple(row[0] for row in connection.execute("SELECT name FROM users ORDER BY name"))
+
+        return await self._database.read(read)
+
+    @returns_deferred
+    async def put_user(self, user: User) -> None:
+        """Add a user, or replace it."""
+        await self._write("INSERT OR REPLACE INTO users VALUES (?, ?)", user.name, user.password)
+
+    @returns_deferred
+    async def replace_password(self, name: str, old: str, new: str) -> bool:
+        """Set the password only if it is still C{old}. @return: whether it was."""
+        return await self._write("UPDATE users SET password = ? WHERE name = ? AND password = ?", new, name, old)
+
+    @returns_deferred
+    async def remove_user(self, name: str) -> bool:
+        """Remove a user. @return: whether there was one."""
+        return await self._write("DELETE FROM users WHERE name = ?", name)
+
+    async def _write(self, statement: str, *values: str) -> bool:
+        def write(connection: sqlite3.Connection) -> bool:
+            return connection.execute(statement, values).rowcount > 0
+
+        return await self._database.change(write)

@@ -1,0 +1,75 @@
+"""The tables, and how they came to be: migrations, numbered by C{PRAGMA user_version}, each in one transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+from cheddar.errors import SettingsError
+
+#: Marks a database as Cheddar's (C{PRAGMA application_id}): "Chdr" in ASCII.
+APPLICATION_ID = 0x43686472
+
+
+def _tables_of_2_0(connection: sqlite3.Connection) -> None:
+    for statement in (
+        "CREATE TABLE serial (value INTEGER NOT NULL)",
+        "INSERT INTO serial VALUES (0)",
+        """CREATE TABLE projects (
+            name TEXT PRIMARY KEY, display_name TEXT NOT NULL, serial INTEGER NOT NULL
+        ) WITHOUT ROWID""",
+        """CREATE TABLE files (
+            project TEXT NOT NULL REFERENCES projects (name), filename TEXT NOT NULL, version TEXT NOT NULL,
+            record TEXT NOT NULL, PRIMARY KEY (project, filename)
+        ) WITHOUT ROWID""",
+        # Without a reference to projects: a name that was used stays so when its project is given up.
+        """CREATE TABLE used_filenames (
+            project TEXT NOT NULL, filename TEXT NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (project, filename)
+        ) WITHOUT ROWID""",
+        """CREATE TABLE history (
+            project TEXT NOT NULL, version TEXT NOT NULL, uploaded_at TEXT NOT NULL, serial INTEGER NOT NULL UNIQUE,
+            PRIMARY KEY (project, version)
+        ) WITHOUT ROWID""",
+        """CREATE TABLE pages (
+            id INTEGER PRIMARY KEY, index_name TEXT NOT NULL, name TEXT NOT NULL, listed INTEGER NOT NULL,
+            checked_at REAL NOT NULL, asked_at REAL NOT NULL, UNIQUE (index_name, name)
+        )""",
+        "CREATE INDEX pages_by_question ON pages (index_name, asked_at, checked_at, name)",
+        # Apart from the times: SQLite writes a whole row anew, and a listing may have megabytes.
+        """CREATE TABLE page_records (
+            page INTEGER PRIMARY KEY REFERENCES pages (id) ON DELETE CASCADE, record TEXT NOT NULL
+        )""",
+        "CREATE TABLE users (name TEXT PRIMARY KEY, password TEXT NOT NULL) WITHOUT ROWID",
+        """CREATE TABLE leases (
+            name TEXT PRIMARY KEY, holder TEXT NOT NULL, ends_at REAL NOT NULL
+        ) WITHOUT ROWID""",
+        f"PRAGMA application_id = {APPLICATION_ID}",
+    ):
+        connection.execute(statement)
+
+
+#: Only ever added to at its end: its length is the newest schema's number.
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_tables_of_2_0,)
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """
+    Bring a database up to this schema; the caller holds a write transaction.
+
+    @raise SettingsError: it is not Cheddar's, or a newer Cheddar wrote it.
+    """
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(MIGRATIONS):
+        raise SettingsError(
+            f"{path} was written by a newer Cheddar (schema {version}, this one knows {len(MIGRATIONS)}): install "
+            "that Cheddar again; or move the file away, restore a backup made with this one, or start without it "
+            "and run `cheddar rebuild`."
+        )
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if (version or tables) and application != APPLICATION_ID:
+        raise SettingsError(f"{path} is another program's database: set DATA_DIR to a folder of Cheddar's own.")
+    for number in range(version, len(MIGRATIONS)):
+        MIGRATIONS[number](connection)
+        connection.execute(f"PRAGMA user_version = {number + 1}")

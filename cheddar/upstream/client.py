@@ -1,0 +1,236 @@
+"""The client of the other server behind a remote index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
+from twisted.web.client import BrowserLikePolicyForHTTPS, HostnameCachingHTTPSPolicy
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IResponse
+from zope.interface import implementer
+
+from cheddar import metrics
+from cheddar.deferreds import returns_deferred
+from cheddar.errors import NotFound, UpstreamBroken, UpstreamUnavailable
+from cheddar.formats import simple_html, simple_json
+from cheddar.interfaces import IBodyReceiver, IUpstream
+from cheddar.model import Fetched, NotModified, Project, Validators
+from cheddar.upstream.addresses import AddressRules, Target
+from cheddar.upstream.answers import header
+from cheddar.upstream.bodies import collect, drop, inflate, receive
+from cheddar.upstream.breaker import Breaker, Breakers
+from cheddar.upstream.connections import CheckedEndpoints
+from cheddar.upstream.credentials import split_credentials
+from cheddar.upstream.requests import Requests
+
+JSON_TYPES = frozenset({"application/vnd.pypi.simple.v1+json", "application/vnd.pypi.simple.latest+json"})
+HTML_TYPES = frozenset({"application/vnd.pypi.simple.v1+html", "application/vnd.pypi.simple.latest+html", "text/html"})
+# PEP 691, "Version + Format Selection"; JSON first, for HTML lacks sizes and times.
+ACCEPT = b"application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
+MAX_PAGE = 32 * 1024**2
+MAX_INFLATED_PAGE = 256 * 1024**2
+# Downloads are long and pages are short: each has its own places, and there are more for what takes longer.
+DOWNLOADS_PER_CONNECTION = 4
+LONGEST_CONNECT = 10.0
+
+_log = Logger()
+T = TypeVar("T")
+
+
+@implementer(IUpstream)
+class Upstream:
+    """
+    One other server, asked over HTTP(S).
+
+    @ivar url: the address of its Simple API, with a slash at its end and without credentials.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        reactor: Any,
+        pool: ThreadPool,
+        timeout: float,
+        connections: int,
+        trust: Any = None,
+    ) -> None:
+        """
+        @param url: the address of the Simple API, maybe with credentials: they are sent to its origin alone.
+        @param reactor: IReactorTCP, IReactorTime, IReactorFromThreads and IReactorPluggableNameResolver.
+        @param pool: where pages are parsed.
+        @param timeout: seconds after which an upstream that sends nothing is given up.
+        @param connections: how many pages are fetched at a time, and idle connections kept per host.
+        @param trust: the certificate authorities to believe, as L{twisted.internet.ssl.trustRootFromCertificates}
+            gives them; None: the platform's.
+        @raise UpstreamBroken: C{url} is no http(s) address.
+        """
+        bare, credentials = split_credentials(url.rstrip("/") + "/")
+        base = Target.parse(bare)
+        self.url = str(base)
+        self._base = base
+        self._reactor = reactor
+        self._pool = pool
+        self._timeout = timeout
+        self._rules = AddressRules(base.origin)
+        policy = BrowserLikePolicyForHTTPS(trust)
+        # To read the platform's authorities takes tens of milliseconds: once per host, not per connection.
+        tls = HostnameCachingHTTPSPolicy(policy)
+        self._endpoints = CheckedEndpoints(reactor, self._rules, tls, min(timeout, LONGEST_CONNECT))
+        self._own_breaker = Breaker(reactor)
+        self._breakers = Breakers(reactor, base.origin, self._own_breaker)
+        self._requests = Requests.over(
+            reactor, self._endpoints, connections, timeout, self._rules, credentials, self._breakers
+        )
+        self._page_places = DeferredSemaphore(connections)
+        self._file_places = DeferredSemaphore(connections * DOWNLOADS_PER_CONNECTION)
+        self._under_way: set[Deferred[Any]] = set()
+        self._stopped = False
+
+    def fetch_project(self, name: str, validators: Validators) -> Deferred[Fetched | NotModified]:
+        """
+        @param name: normalized.
+        @raise NotFound: upstream has no such project. [UpstreamUnavailable, UpstreamBroken]
+        """
+        return self._start("page", self._page_places, lambda: self._fetch_project(name, validators))
+
+    def fetch_file(self, url: str, receiver: IBodyReceiver) -> Deferred[None]:
+        """
+        Download, byte for byte. Cancelling ends it, and its connection.
+
+        @param url: absolute; checked like any address that upstream names.
+        @return: fires at the end of the body; where upstream does not say how long it is, that is the end of the
+            connection, and only a digest tells whether it was whole. [NotFound, UpstreamUnavailable, UpstreamBroken;
+            what the receiver raised]
+        """
+        return self._start("file", self._file_places, lambda: self._fetch_file(url, receiver))
+
+    def fetch_bytes(self, url: str, limit: int) -> Deferred[bytes]:
+        """A small body, at most C{limit} bytes. [NotFound, UpstreamUnavailable, UpstreamBroken]"""
+        return self._start("metadata", self._page_places, lambda: self._fetch_bytes(url, limit))
+
+    def state(self) -> Mapping[str, object]:
+        """Whether the last answer of the configured origin was good (C{ok}), and since when; for readiness."""
+        breaker = self._own_breaker
+        return {
+            "url": self.url,
+            "ok": not breaker.failures,
+            "failures": breaker.failures,
+            "since": breaker.since,
+            "error": breaker.error,
+        }
+
+    @returns_deferred
+    async def stop(self) -> None:
+        """Break off what is under way, and close all connections."""
+        self._stopped = True
+        for deferred in list(self._under_way):
+            deferred.cancel()
+        self._requests.close()
+        await self._endpoints.abort_all()
+
+    def _start(self, kind: str, places: DeferredSemaphore, fetch: Callable[[], Coroutine[Any, Any, T]]) -> Deferred[T]:
+        deferred = Deferred.fromCoroutine(self._counted(kind, places, fetch))
+        self._under_way.add(deferred)
+
+        def ended(result: Any) -> Any:
+            self._under_way.discard(deferred)
+            return result
+
+        return deferred.addBoth(ended)
+
+    async def _counted(self, kind: str, places: DeferredSemaphore, fetch: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        outcome = "error"
+        try:
+            if self._stopped:
+                raise UpstreamUnavailable("Cheddar is stopping.")
+            await places.acquire()
+            try:
+                result = await fetch()
+            finally:
+                places.release()
+            outcome = "not_modified" if isinstance(result, NotModified) else "ok"
+            return result
+        except NotFound:
+            outcome = "not_found"
+            raise
+        except UpstreamUnavailable:
+            outcome = "unavailable"
+            raise
+        except UpstreamBroken as error:
+            outcome = "broken"
+            _log.warn("Upstream answered wrongly: {error}", error=str(error))
+            raise
+        except CancelledError:
+            outcome = "cancelled"
+            if self._stopped:
+                raise UpstreamUnavailable("Cheddar is stopping.") from None
+            raise
+        finally:
+            metrics.upstream_requests.labels(kind, outcome).inc()
+
+    async def _fetch_project(self, name: str, validators: Validators) -> Fetched | NotModified:
+        target = Target.parse(f"{self.url}{quote(name)}/")
+        what = f"project {name}"
+        headers = Headers({b"Accept": [ACCEPT], b"Accept-Encoding": [b"gzip"]})
+        if validators.etag is not None:
+            headers.setRawHeaders(b"If-None-Match", [validators.etag.encode("latin-1")])
+        if validators.last_modified is not None:
+            headers.setRawHeaders(b"If-Modified-Since", [validators.last_modified.encode("latin-1")])
+        response, there = await self._requests.get(target, headers, what)
+        if response.code == 304:
+            return NotModified()
+        kind = header(response.headers, "Content-Type") or ""
+        encoding = header(response.headers, "Content-Encoding") or ""
+        answered = Validators(header(response.headers, "ETag"), header(response.headers, "Last-Modified"))
+        body, sure = await collect(response, MAX_PAGE, self._reactor, self._timeout)
+        project: Project = await deferToThreadPool(
+            self._reactor, self._pool, _read_page, body, sure, encoding, kind, name, str(there)
+        )
+        return Fetched(project, answered)
+
+    async def _fetch_file(self, url: str, receiver: IBodyReceiver) -> None:
+        target = Target.parse(url)
+        response = await self._verbatim(target, f"file {_filename(target)}")
+        await receive(response, receiver, self._reactor, self._timeout)
+
+    async def _fetch_bytes(self, url: str, limit: int) -> bytes:
+        target = Target.parse(url)
+        response = await self._verbatim(target, f"file {_filename(target)}")
+        body, _ = await collect(response, limit, self._reactor, self._timeout)
+        return body
+
+    async def _verbatim(self, target: Target, what: str) -> IResponse:
+        response, there = await self._requests.get(target, Headers({b"Accept-Encoding": [b"identity"]}), what)
+        encoding = header(response.headers, "Content-Encoding")
+        if encoding is not None and encoding.lower() not in ("", "identity"):
+            drop(response, self._reactor)
+            raise UpstreamBroken(f"{there.origin} sent {what} in another form ({encoding}) than it was asked for.")
+        return response
+
+
+def _filename(target: Target) -> str:
+    return target.path.partition("?")[0].rpartition("/")[2]
+
+
+def _read_page(body: bytes, sure: bool, encoding: str, content_type: str, name: str, base_url: str) -> Project:
+    """The page of a project; for use in a thread."""
+    if encoding.lower() in ("gzip", "x-gzip"):
+        body = inflate(body, MAX_INFLATED_PAGE)
+    elif encoding.lower() not in ("", "identity"):
+        raise UpstreamBroken(f"Upstream sent the page of {name} in an encoding that was not asked for.")
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type in JSON_TYPES:
+        return simple_json.parse_project(body, name, base_url)
+    if media_type in HTML_TYPES:
+        # Nothing but the end of the connection said that this is all, and HTML can be cut anywhere.
+        if not sure and not body.rstrip().lower().endswith(b"</html>"):
+            raise UpstreamUnavailable(f"Upstream broke off in the page of {name}.")
+        return simple_html.parse_project(body, content_type, name, base_url)
+    raise UpstreamBroken(f"Upstream answered for project {name} with something other than a page of the Simple API.")

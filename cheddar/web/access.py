@@ -1,0 +1,159 @@
+"""Routes, each with the action it is: one without a permission decision cannot be written."""
+
+from __future__ import annotations
+
+import binascii
+from base64 import b64decode
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import Any, Concatenate, ParamSpec
+
+from attrs import define
+from klein import Klein
+from twisted.internet.defer import CancelledError
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import MethodNotAllowed as NoSuchMethod
+
+from cheddar import metrics
+from cheddar.errors import BadCredentials, CheddarError, Forbidden, NotFound
+from cheddar.interfaces import IAuthenticator, IPermissions
+from cheddar.model import Action, Credentials, Identity
+from cheddar.web.bodies import Delivery, Response
+from cheddar.web.errors import MethodNotAllowed, Problems
+from cheddar.web.request import CheddarRequest
+
+P = ParamSpec("P")
+Endpoint = Callable[Concatenate[CheddarRequest, P], Awaitable[Response]]
+
+
+class InternalError(CheddarError):
+    """Something failed that Cheddar had not foreseen; the log has the traceback."""
+
+
+def credentials_of(request: CheddarRequest) -> Credentials | None:
+    """
+    The name and password that a request carries (RFC 7617); None for none.
+
+    @raise BadCredentials: the header is there, and is not Basic credentials.
+    """
+    values = request.requestHeaders.getRawHeaders(b"authorization", [])
+    if not values:
+        return None
+    scheme, _, encoded = values[0].partition(b" ")
+    if len(values) > 1 or scheme.lower() != b"basic":
+        raise BadCredentials("Log in with Basic authentication: a user name and a password.")
+    try:
+        decoded = b64decode(encoded.strip(), validate=True)
+    except binascii.Error:
+        raise BadCredentials("The Authorization header is not valid Base64.") from None
+    try:
+        text = decoded.decode("utf-8")
+    except UnicodeDecodeError:
+        text = decoded.decode("latin-1")  # old clients (RFC 7617, section 2)
+    username, colon, password = text.partition(":")
+    if not colon:
+        raise BadCredentials("The Authorization header holds no colon between name and password.")
+    return Credentials(username, password)
+
+
+@define(eq=False)
+class Access:
+    """Who is asking, and whether they may."""
+
+    _authenticator: IAuthenticator
+    _permissions: IPermissions
+
+    async def check(self, request: CheddarRequest, action: Action, index: str, project: str | None) -> Identity:
+        """
+        @return: who is asking.
+        @raise BadCredentials: a login is wrong, or would be needed. [Forbidden: a login does not help]
+        """
+        if request.identity is None and action is not Action.OBSERVE:
+            request.identity = await self._authenticator.identify(credentials_of(request))
+        identity = request.identity or Identity()
+        if not self._permissions.allows(identity, action, index, project):
+            if identity.anonymous:
+                raise BadCredentials("This needs a login: give a user name and a password.")
+            raise Forbidden(f"{identity.name} may not {action.value} here.")
+        return identity
+
+
+@define(eq=False)
+class Routes:
+    """Where the modules of this room register what they answer."""
+
+    app: Klein
+    access: Access
+    _delivery: Delivery
+    _problems: Problems
+
+    _log = Logger()
+
+    def authorized_route(
+        self, action: Action, rule: str, *, index: str = "combined", methods: tuple[str, ...] = ("GET", "HEAD")
+    ) -> Callable[[Endpoint[P]], Endpoint[P]]:
+        """
+        Register an endpoint: it gets the request and the rule's parts, and returns a L{Response}.
+
+        @param action: what a request for this does; checked before the endpoint is called.
+        @param rule: a werkzeug rule; with and without a slash at its end alike.
+        @param index: the index that is asked, for the decision; C{<index>} in the rule goes before it.
+        @param methods: the HTTP methods that are answered.
+        """
+
+        def register(endpoint: Endpoint[P]) -> Endpoint[P]:
+            async def handle(request: CheddarRequest, *args: P.args, **kwargs: P.kwargs) -> None:
+                began = perf_counter()
+                try:
+                    try:
+                        if request.incoming is not None:
+                            await request.incoming.admitted()
+                        await self.access.check(
+                            request, action, str(kwargs.get("index", index)), _project_of(dict(kwargs))
+                        )
+                        response = await endpoint(request, *args, **kwargs)
+                        await self._delivery.deliver(request, response)
+                    except CheddarError as error:
+                        await self._delivery.deliver(request, self._problems.response(request, error))
+                except CancelledError:
+                    if not request.gone:
+                        raise
+                finally:
+                    metrics.requests.labels(request.method.decode("latin-1"), rule, request.code).inc()
+                    metrics.request_seconds.labels(rule).observe(perf_counter() - began)
+
+            handle.__name__ = f"{endpoint.__module__}.{endpoint.__qualname__}"
+            self.app.route(rule, methods=list(methods), endpoint=f"{rule} {methods}")(handle)
+            return endpoint
+
+        return register
+
+    def handle_errors(self) -> None:
+        """Explain what no endpoint answers: unknown paths, other methods, and failures that nobody foresaw."""
+
+        async def unmatched(request: CheddarRequest, failure: Failure) -> None:
+            cause = failure.value
+            error: CheddarError = NotFound("There is nothing at this address.")
+            if isinstance(cause, NoSuchMethod):
+                error = MethodNotAllowed(sorted(set(cause.valid_methods or ())))
+            await self._delivery.deliver(request, self._problems.response(request, error))
+            metrics.requests.labels(request.method.decode("latin-1"), "none", request.code).inc()
+
+        async def unforeseen(request: CheddarRequest, failure: Failure) -> None:
+            self._log.failure("A request failed", failure=failure)
+            if request.startedWriting:
+                await request.cut()
+                return
+            problem = InternalError("Something went wrong here; the server's log says what.")
+            await self._delivery.deliver(request, self._problems.response(request, problem))
+
+        app: Any = self.app  # Klein's types know no subclass of its request
+        app.handle_errors(HTTPException)(unmatched)
+        app.handle_errors(Exception)(unforeseen)
+
+
+def _project_of(parts: dict[str, object]) -> str | None:
+    project = parts.get("project")
+    return project if isinstance(project, str) else None

@@ -1,0 +1,177 @@
+"""What is answered, and how it leaves: conditional requests, ranges, encodings, HEAD."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from attrs import define, evolve, frozen
+from twisted.internet.defer import CancelledError
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
+from twisted.web.http import NO_BODY_CODES, RESPONSES
+from werkzeug.http import parse_etags
+
+from cheddar.errors import CheddarError
+from cheddar.formats.byte_ranges import UNSATISFIABLE, parse_range
+from cheddar.interfaces import IArriving, IStoredFile
+
+if TYPE_CHECKING:
+    from cheddar.web.request import CheddarRequest
+
+#: Bodies from this size on are compressed for clients that ask; below, the header costs what the body saves.
+COMPRESS_FROM = 1024
+#: Bodies from this size on are compressed off the reactor.
+_COMPRESS_ELSEWHERE_FROM = 64 * 1024
+
+
+@frozen(kw_only=True)
+class Response:
+    """
+    An answer, before it leaves.
+
+    @ivar status: the HTTP status code.
+    @ivar reason: the reason phrase; empty for the code's usual one.
+    @ivar body: what is sent, unless C{file} is.
+    @ivar file: stored bytes to send as the body.
+    @ivar content_type: the C{Content-Type}.
+    @ivar etag: the entity tag without quotes, or empty.
+    @ivar headers: further headers.
+    """
+
+    status: int = 200
+    reason: str = ""
+    body: bytes = b""
+    file: IStoredFile | None = None
+    content_type: str = "text/plain; charset=utf-8"
+    etag: str = ""
+    headers: Mapping[str, str] = {}
+
+
+def page_etag(body: bytes) -> str:
+    """The entity tag of a rendered page: the same bytes have the same tag, over restarts and nodes."""
+    return sha256(body).hexdigest()[:32]
+
+
+def header_value(value: str) -> bytes:
+    """
+    The one gate for values on their way into a header: Latin-1, and no control character, so that nothing a user
+    wrote can begin a new header (RFC 9110, section 5.5).
+    """
+    return "".join(" " if ord(char) < 32 or ord(char) == 127 else char for char in value).encode("latin-1", "replace")
+
+
+def request_header(request: CheddarRequest, name: str) -> str | None:
+    """The values of a request header, joined as RFC 9110, section 5.3, has it; None without one."""
+    values = request.requestHeaders.getRawHeaders(name.encode())
+    return ", ".join(value.decode("latin-1") for value in values) if values else None
+
+
+@define(eq=False)
+class Delivery:
+    """Sends responses."""
+
+    _reactor: IReactorFromThreads
+    _pool: ThreadPool
+
+    _log = Logger()
+
+    async def deliver(self, request: CheddarRequest, response: Response) -> None:
+        """Send C{response} as far as the request's method and conditions ask for it. The request is not finished."""
+        if request.gone:
+            return
+        if response.status == 200 and response.etag and self._client_has(request, response.etag):
+            response = evolve(response, status=304, body=b"", file=None)
+        elif response.file is None and len(response.body) >= COMPRESS_FROM:
+            response = await self._encoded(request, response)
+        if request.gone:
+            return
+        if response.file is not None:
+            await self._deliver_file(request, response, response.file)
+            return
+        self._head(request, response)
+        if response.status not in NO_BODY_CODES:
+            request.setHeader(b"content-length", b"%d" % len(response.body))
+        request.write(b"" if request.method == b"HEAD" else response.body)
+
+    def _client_has(self, request: CheddarRequest, etag: str) -> bool:
+        # Twisted's own setETag splits lists at white space and knows no weak tags.
+        tags = parse_etags(request_header(request, "if-none-match"))
+        return any(tags.contains_weak(tag) for tag in (etag, f"{etag}-gzip"))
+
+    async def _encoded(self, request: CheddarRequest, response: Response) -> Response:
+        headers = dict(response.headers)
+        headers["Vary"] = ", ".join(filter(None, (headers.get("Vary"), "Accept-Encoding")))
+        response = evolve(response, headers=headers)
+        if not _accepts_gzip(request_header(request, "accept-encoding")):
+            return response
+        if len(response.body) < _COMPRESS_ELSEWHERE_FROM:
+            body = gzip.compress(response.body, 4, mtime=0)
+        else:
+            body = await deferToThreadPool(self._reactor, self._pool, gzip.compress, response.body, 4, mtime=0)
+        headers["Content-Encoding"] = "gzip"
+        return evolve(response, body=body, etag=response.etag and f"{response.etag}-gzip")
+
+    def _head(self, request: CheddarRequest, response: Response) -> None:
+        request.setResponseCode(
+            response.status, header_value(response.reason)[:200] or RESPONSES.get(response.status, b"Unknown")
+        )
+        if response.status not in NO_BODY_CODES:
+            request.setHeader(b"content-type", header_value(response.content_type))
+        if response.etag:
+            request.setHeader(b"etag", header_value(f'"{response.etag}"'))
+        request.setHeader(b"x-content-type-options", b"nosniff")
+        for name, value in response.headers.items():
+            request.setHeader(name.encode("ascii"), header_value(value))
+
+    async def _deliver_file(self, request: CheddarRequest, response: Response, file: IStoredFile) -> None:
+        if IArriving.providedBy(file) and (request.method != b"HEAD" or file.size is None):
+            await file.ready()
+            if request.gone:
+                return
+        request.setHeader(b"accept-ranges", b"bytes")
+        size, first, last = file.size, 0, None
+        if size is not None:
+            span = parse_range(self._range(request, response.etag), size) if request.method != b"HEAD" else None
+            if span is UNSATISFIABLE:
+                self._head(request, evolve(response, status=416, file=None))
+                request.setHeader(b"content-range", b"bytes */%d" % size)
+                request.setHeader(b"content-length", b"0")
+                request.write(b"")
+                return
+            if span is None:
+                last = size - 1
+            else:
+                first, last = span.first, span.last
+                response = evolve(response, status=206)
+                request.setHeader(b"content-range", b"bytes %d-%d/%d" % (first, last, size))
+            request.setHeader(b"content-length", b"%d" % (last - first + 1))
+        self._head(request, response)
+        if request.method == b"HEAD" or size == 0:
+            request.write(b"")
+            return
+        try:
+            await file.send(request, first, last)
+        except CheddarError as error:
+            # Part of the body may be out already: only a cut connection tells the client that it is not whole.
+            self._log.warn("{path} was cut short: {error}", path=request.path.decode("latin-1"), error=str(error))
+            await request.cut()
+        except CancelledError:
+            await request.cut()
+
+    def _range(self, request: CheddarRequest, etag: str) -> str | None:
+        condition = request_header(request, "if-range")
+        # A strong comparison (RFC 9110, section 13.1.5); a date never matches, since files carry none.
+        return request_header(request, "range") if condition in (None, f'"{etag}"') else None
+
+
+def _accepts_gzip(accept_encoding: str | None) -> bool:
+    for part in (accept_encoding or "").lower().split(","):
+        coding, _, parameters = part.partition(";")
+        if coding.strip() in ("gzip", "x-gzip"):
+            return parameters.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False

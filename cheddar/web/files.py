@@ -1,0 +1,96 @@
+"""Files: their bytes and their core metadata, at addresses that carry a digest."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from cheddar.errors import Gone, Invalid, NotFound
+from cheddar.formats import filenames
+from cheddar.interfaces import IStoredFile
+from cheddar.model import Action
+from cheddar.names import is_digest_segment, is_filename, is_project_name, normalize
+from cheddar.web.access import Routes
+from cheddar.web.bodies import Response, page_etag
+from cheddar.web.request import CheddarRequest
+from cheddar.web.simple import Indexes
+
+_METADATA = ".metadata"
+
+
+def file_routes(routes: Routes, indexes: Indexes, private: bool) -> None:
+    """
+    Register the addresses of files.
+
+    @param private: whether reading needs a login: then only the client's own cache may keep what it got.
+    """
+    scope = "private" if private else "public"
+    for_ever = f"{scope}, max-age=365000000, immutable"
+
+    def file_response(file: IStoredFile, filename: str, etag: str, cache_control: str) -> Response:
+        return Response(
+            file=file,
+            content_type="application/octet-stream",
+            etag=etag,
+            headers={
+                "Cache-Control": cache_control,
+                # A page among the files must not act in the name of this server.
+                "Content-Disposition": f"attachment; filename={quote(filename)}",
+                "Content-Security-Policy": "sandbox; default-src 'none'",
+            },
+        )
+
+    # Two rules, not one with <any(...)>: werkzeug would take /remote/<path> for the better match.
+    @routes.authorized_route(Action.READ, "/local/files/<project>/<digest>/<filename>", index="local")
+    async def local_file(request: CheddarRequest, project: str, digest: str, filename: str) -> Response:
+        return await served(request, "local", project, digest, filename)
+
+    @routes.authorized_route(Action.READ, "/remote/files/<project>/<digest>/<filename>", index="remote")
+    async def remote_file(request: CheddarRequest, project: str, digest: str, filename: str) -> Response:
+        return await served(request, "remote", project, digest, filename)
+
+    async def served(request: CheddarRequest, index: str, project: str, digest: str, filename: str) -> Response:
+        _no_base(request)
+        wants_metadata = filename.endswith(_METADATA)
+        filename = filename.removesuffix(_METADATA)
+        if not (is_project_name(project) and is_digest_segment(digest) and is_filename(filename)):
+            raise NotFound("There is no such file.")
+        if normalize(project) != project or request.path.endswith(b"/"):
+            raise NotFound("There is no such file; its project's page has its address.")
+        part = indexes.named(index)
+        cache_control = f"{scope}, no-cache" if digest.startswith("url-") else for_ever
+        if wants_metadata:
+            raw = await part.core_metadata(project, filename, digest)
+            return Response(
+                body=raw,
+                content_type="text/plain; charset=utf-8",
+                etag=page_etag(raw),
+                headers={"Cache-Control": cache_control},
+            )
+        return file_response(await part.file(project, filename, digest), filename, digest, cache_control)
+
+    @routes.authorized_route(Action.READ, "/local/<filename>", index="local")
+    async def original_address(request: CheddarRequest, filename: str) -> Response:
+        # The original's way to a local file. It carries no digest, and a removed name may come back: ask each time.
+        if not is_filename(filename):
+            raise NotFound("There is no such file.")
+        try:
+            project, _ = filenames.parse(filename)
+        except Invalid:
+            raise NotFound("There is no such file.") from None
+        files = (await indexes.local.project(project)).files
+        listed = next((item for item in files if item.filename == filename), None)
+        if listed is None:
+            raise NotFound(f"The local project {project} has no such file.")
+        stored = await indexes.local.file(project, filename, None)
+        return file_response(stored, filename, listed.digests["sha256"], f"{scope}, no-cache")
+
+    @routes.authorized_route(Action.READ, "/remote/<path:path>", index="remote")
+    async def original_remote_address(request: CheddarRequest, path: str) -> Response:
+        _no_base(request)
+        raise NotFound("There is nothing at this address.")
+
+
+def _no_base(request: CheddarRequest) -> None:
+    # The original fetched whatever URL ?base= named, for anybody, and served it to all from its cache.
+    if request.args and b"base" in request.args:
+        raise Gone("Addresses with ?base= are gone: no URL comes from the client. Ask the project's page for the file.")

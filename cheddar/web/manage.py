@@ -1,0 +1,80 @@
+"""The REST API for what was published by mistake: remove, yank, un-yank."""
+
+from __future__ import annotations
+
+import json
+
+from cheddar.deferreds import shielded
+from cheddar.errors import Invalid, NotFound
+from cheddar.interfaces import IPublishable
+from cheddar.model import Action, Selector, normalize_version
+from cheddar.names import is_filename, is_project_name, normalize
+from cheddar.web.access import Routes
+from cheddar.web.bodies import Response, request_header
+from cheddar.web.request import CheddarRequest
+
+MAX_REASON = 1000
+
+
+def manage_routes(routes: Routes, local: IPublishable) -> None:
+    """Register the addresses that change what is published."""
+
+    @routes.authorized_route(Action.DELETE, "/simple/<project>/<version>", index="local", methods=("DELETE",))
+    async def remove_release(request: CheddarRequest, project: str, version: str) -> Response:
+        await shielded(local.remove(_project(project), Selector(normalize_version(version))))
+        return _done()
+
+    @routes.authorized_route(
+        Action.DELETE, "/simple/<project>/<version>/<filename>", index="local", methods=("DELETE",)
+    )
+    async def remove_file(request: CheddarRequest, project: str, version: str, filename: str) -> Response:
+        if not is_filename(filename):
+            raise NotFound("There is no such file.")
+        await shielded(local.remove(_project(project), Selector(normalize_version(version), filename)))
+        return _done()
+
+    @routes.authorized_route(Action.YANK, "/simple/<project>/<version>/yanked", index="local", methods=("PUT",))
+    async def yank(request: CheddarRequest, project: str, version: str) -> Response:
+        reason = _reason(request)
+        await shielded(local.yank(_project(project), Selector(normalize_version(version)), reason))
+        return _done()
+
+    @routes.authorized_route(Action.YANK, "/simple/<project>/<version>/yanked", index="local", methods=("DELETE",))
+    async def unyank(request: CheddarRequest, project: str, version: str) -> Response:
+        await shielded(local.yank(_project(project), Selector(normalize_version(version)), None))
+        return _done()
+
+
+def _done() -> Response:
+    return Response(headers={"Cache-Control": "no-store"})
+
+
+def _project(name: str) -> str:
+    if not is_project_name(name):
+        raise NotFound("That is not a valid project name.")
+    return normalize(name)
+
+
+def _reason(request: CheddarRequest) -> str:
+    """The reason for a yank (PEP 592): the body as plain text, or the C{reason} of a JSON object."""
+    content_type = (request_header(request, "content-type") or "text/plain").partition(";")[0].strip().lower()
+    try:
+        text = request.small_body().decode("utf-8")
+    except UnicodeDecodeError:
+        raise Invalid("The reason is not valid UTF-8.") from None
+    if content_type == "application/json":
+        try:
+            document = json.loads(text or "{}")
+        except (ValueError, RecursionError):
+            raise Invalid('The body is not JSON. Send {"reason": "..."}, or the reason as text/plain.') from None
+        reason = document.get("reason") or "" if isinstance(document, dict) else None
+        if not isinstance(reason, str):
+            raise Invalid('The body is not of the form {"reason": "..."}.')
+        text = reason
+    elif content_type not in ("text/plain", "application/x-www-form-urlencoded"):
+        # curl labels any -d with the form's type.
+        raise Invalid("Send the reason as text/plain or as application/json.")
+    text = text.strip()
+    if len(text) > MAX_REASON or any(ord(char) < 32 and char not in "\t\n\r" for char in text):
+        raise Invalid(f"A reason has at most {MAX_REASON} characters, none of them a control character.")
+    return " ".join(text.split())

@@ -1,0 +1,90 @@
+"""The addresses that people visit: the front page, a project, a release; and the original's JSON beside them."""
+
+from __future__ import annotations
+
+from cheddar.errors import NotFound
+from cheddar.formats import legacy_json
+from cheddar.formats.negotiation import wants_legacy_json
+from cheddar.model import Action, normalize_version
+from cheddar.names import is_project_name, normalize
+from cheddar.web.access import Routes
+from cheddar.web.bodies import Response, page_etag
+from cheddar.web.pages import CONTENT_SECURITY_POLICY, Pages
+from cheddar.web.request import CheddarRequest
+from cheddar.web.simple import Indexes, argument, redirect
+
+#: How many names a search shows.
+FOUND_MOST = 200
+
+
+def people_routes(routes: Routes, indexes: Indexes, pages: Pages, private: bool) -> None:
+    """Register the pages for people."""
+    scope = "private" if private else "public"
+
+    def page(body: bytes, content_type: str = "text/html; charset=utf-8") -> Response:
+        return Response(
+            body=body,
+            content_type=content_type,
+            etag=page_etag(body),
+            headers={
+                "Cache-Control": f"{scope}, max-age=0, must-revalidate",
+                "Vary": "Accept, Authorization" if private else "Accept",
+                "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+                "X-Frame-Options": "DENY",
+                "Referrer-Policy": "no-referrer",
+            },
+        )
+
+    def as_json(request: CheddarRequest) -> bool:
+        accept = request.requestHeaders.getRawHeaders(b"accept", [])
+        return wants_legacy_json([value.decode("latin-1") for value in accept])
+
+    @routes.authorized_route(Action.READ, "/")
+    async def home(request: CheddarRequest) -> Response:
+        history = await indexes.local.history()
+        if as_json(request):
+            return page(legacy_json.history(history), "application/json")
+        query = (argument(request, "q") or "").strip()[:200]
+        found = None
+        if query:
+            wanted = normalize(query)
+            names = await indexes.combined.project_names()
+            found = tuple(sorted((name for name in names if wanted in name), key=lambda name: (len(name), name)))
+        return page(pages.home(history, query, found[:FOUND_MOST] if found is not None else None, ""))
+
+    @routes.authorized_route(Action.READ, "/project/<project>/")
+    async def project(request: CheddarRequest, project: str) -> Response:
+        if not is_project_name(project):
+            raise NotFound("That is not a valid project name.")
+        name = normalize(project)
+        if not request.path.endswith(b"/"):
+            return redirect(request, f"{name}/")
+        if name != project:
+            return redirect(request, f"../{name}/")
+        found = await indexes.combined.project(name)
+        return page(pages.project(found, found.index == "local", "../../"))
+
+    @routes.authorized_route(Action.READ, "/simple/<project>/<version>")
+    async def release(request: CheddarRequest, project: str, version: str) -> Response:
+        if not is_project_name(project):
+            raise NotFound("That is not a valid project name.")
+        name, version = normalize(project), normalize_version(version)
+        files, metadata = await indexes.local.release_metadata(name, version)
+        if as_json(request):
+            return page(legacy_json.release(name, version, files, metadata), "application/json")
+        description = await pages.render_description(metadata) if metadata is not None else None
+        root = "../" * (request.path.count(b"/") - 1)
+        return page(pages.release(name, version, files, metadata, description, root))
+
+    @routes.authorized_route(Action.OBSERVE, "/static/<name>")
+    async def static(request: CheddarRequest, name: str) -> Response:
+        content = pages.static(name)
+        if content is None:
+            raise NotFound("There is no such file.")
+        body, content_type = content
+        return Response(
+            body=body,
+            content_type=content_type,
+            etag=page_etag(body),
+            headers={"Cache-Control": "public, max-age=3600"},
+        )

@@ -1,0 +1,165 @@
+"""The Simple repository API: the project list and the project pages, in HTML, JSON and the original's own JSON."""
+
+from __future__ import annotations
+
+from attrs import define
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
+
+from cheddar.errors import NotFound
+from cheddar.formats import legacy_json, simple_html, simple_json
+from cheddar.formats.negotiation import Choice, choose_simple
+from cheddar.interfaces import IIndex, IPublishable
+from cheddar.model import Action, Project
+from cheddar.names import is_project_name, normalize
+from cheddar.web.access import Routes
+from cheddar.web.bodies import Response, page_etag
+from cheddar.web.errors import NotAcceptable
+from cheddar.web.request import CheddarRequest
+
+#: Pages of more files than this are rendered off the reactor.
+_RENDER_ELSEWHERE_FROM = 200
+
+OFFERED = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html, text/html, application/json"
+
+
+@define(eq=False)
+class Indexes:
+    """The three indexes, by the name that addresses have."""
+
+    local: IPublishable
+    remote: IIndex
+    combined: IIndex
+
+    def named(self, name: str) -> IIndex:
+        """The index called C{name}. @raise NotFound: there is none."""
+        for index in (self.local, self.remote, self.combined):
+            if index.name == name:
+                return index
+        raise NotFound(f"There is no index {name}.")
+
+
+def negotiated(request: CheddarRequest) -> Choice:
+    """
+    The format that the request asks for (PEP 691).
+
+    @raise NotAcceptable: none that there is.
+    """
+    accept = [value.decode("latin-1") for value in request.requestHeaders.getRawHeaders(b"accept", [])]
+    choice = choose_simple(accept, argument(request, "format"))
+    if choice is None:
+        raise NotAcceptable(f"None of the accepted formats is on offer: {OFFERED}.")
+    return choice
+
+
+def argument(request: CheddarRequest, name: str) -> str | None:
+    """The first value of a query argument, or None."""
+    values = request.args.get(name.encode()) if request.args else None
+    return values[0].decode("utf-8", "replace") if values else None
+
+
+def redirect(request: CheddarRequest, path: str) -> Response:
+    """
+    A permanent redirect to C{path}, which is relative, with the request's query. Clients keep it for ever, so it is
+    for names and slashes only: those stay true.
+    """
+    query = request.uri.partition(b"?")[2].decode("latin-1")
+    return Response(
+        status=301,
+        headers={"Location": f"{path}?{query}" if query else path, "Vary": "Accept", "Cache-Control": "max-age=3600"},
+    )
+
+
+@define(eq=False)
+class SimplePages:
+    """Renders what the indexes know."""
+
+    _reactor: IReactorFromThreads
+    _pool: ThreadPool
+    _private: bool
+
+    def _page(self, body: bytes, choice: Choice) -> Response:
+        # max-age=0: pip keeps what it may keep, and would not see a fresh upload.
+        scope = "private" if self._private else "public"
+        vary = "Accept, Authorization" if self._private else "Accept"
+        return Response(
+            body=body,
+            content_type=choice.content_type,
+            etag=page_etag(body),
+            headers={"Cache-Control": f"{scope}, max-age=0, must-revalidate", "Vary": vary},
+        )
+
+    async def names(self, index: IIndex, choice: Choice) -> Response:
+        """The project list."""
+        names = await index.project_names()
+        render = {
+            Choice.JSON: simple_json.render_names,
+            Choice.LEGACY_JSON: legacy_json.projects,
+        }.get(choice, simple_html.render_names)
+        return self._page(await deferToThreadPool(self._reactor, self._pool, render, names), choice)
+
+    async def project(self, index: IIndex, name: str, root: str, choice: Choice) -> Response:
+        """A project's page; C{root} is the way from it to the root of the server."""
+        project = await index.project(name)
+        if len(project.files) < _RENDER_ELSEWHERE_FROM:
+            body = _render(project, root, choice)
+        else:
+            body = await deferToThreadPool(self._reactor, self._pool, _render, project, root, choice)
+        return self._page(body, choice)
+
+
+def _render(project: Project, root: str, choice: Choice) -> bytes:
+    if choice is Choice.JSON:
+        return simple_json.render_project(project, root)
+    if choice is Choice.LEGACY_JSON:
+        return legacy_json.project(project)
+    return simple_html.render_project(project, root)
+
+
+def simple_routes(routes: Routes, indexes: Indexes, pages: SimplePages) -> None:
+    """Register the Simple API of every index."""
+
+    async def names_page(request: CheddarRequest, index: str) -> Response:
+        choice = negotiated(request)
+        if not request.path.endswith(b"/"):
+            return redirect(request, request.path.rpartition(b"/")[2].decode() + "/")
+        return await pages.names(indexes.named(index), choice)
+
+    async def project_page(request: CheddarRequest, index: str, project: str) -> Response:
+        choice = negotiated(request)
+        if not is_project_name(project):
+            raise NotFound("That is not a valid project name.")
+        name = normalize(project)
+        if not request.path.endswith(b"/"):
+            return redirect(request, f"{name}/")
+        if name != project:
+            return redirect(request, f"../{name}/")
+        root = "../" * (request.path.count(b"/") - 1)
+        return await pages.project(indexes.named(index), name, root, choice)
+
+    @routes.authorized_route(Action.READ, "/simple/", index="combined")
+    async def combined_names(request: CheddarRequest) -> Response:
+        return await names_page(request, "combined")
+
+    def register_part(index: str) -> None:
+        # Rules of their own, not one with <any(...)>: werkzeug would take /local/<filename> for the better match.
+        @routes.authorized_route(Action.READ, f"/{index}/simple/", index=index)
+        async def part_names(request: CheddarRequest) -> Response:
+            return await names_page(request, index)
+
+        @routes.authorized_route(Action.READ, f"/{index}/simple/<project>/", index=index)
+        async def part_project(request: CheddarRequest, project: str) -> Response:
+            return await project_page(request, index, project)
+
+    register_part("local")
+    register_part("remote")
+
+    @routes.authorized_route(Action.READ, "/simple/<project>/", index="combined")
+    async def combined_project(request: CheddarRequest, project: str) -> Response:
+        return await project_page(request, "combined", project)
+
+    # hatch asks for this, below the address it uploads to, before it uploads: what is there, it skips.
+    @routes.authorized_route(Action.READ, "/<any(pypi, legacy):base>/+simple/<project>/", index="combined")
+    async def before_upload(request: CheddarRequest, base: str, project: str) -> Response:
+        return await project_page(request, "local", project)

@@ -1,0 +1,83 @@
+"""The whole HTTP surface: every route, under one factory of connections."""
+
+from __future__ import annotations
+
+from attrs import frozen
+from klein import Klein
+from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
+from twisted.python.threadpool import ThreadPool
+
+from cheddar.interfaces import (
+    IAuthenticator,
+    IFileStorage,
+    IIndex,
+    IPermissions,
+    IPublishable,
+    IStore,
+    IUpstream,
+)
+from cheddar.web.access import Access, Routes
+from cheddar.web.bodies import Delivery
+from cheddar.web.errors import Problems
+from cheddar.web.files import file_routes
+from cheddar.web.manage import manage_routes
+from cheddar.web.pages import Pages
+from cheddar.web.people import people_routes
+from cheddar.web.request import CheddarRequest, CheddarSite
+from cheddar.web.simple import Indexes, SimplePages, simple_routes
+from cheddar.web.status import status_routes
+from cheddar.web.upload import IncomingUpload, upload_routes
+
+
+@frozen(kw_only=True)
+class Behind:
+    """
+    What stands behind the HTTP surface.
+
+    @ivar local: the local index. @ivar remote: the remote one. @ivar combined: both.
+    @ivar authenticator: knows who somebody is. @ivar permissions: knows what they may do.
+    @ivar store: asked whether it answers. @ivar storage: where uploads go.
+    @ivar upstream: shown in readiness, or None. @ivar address: the address that users see, with a slash at its end.
+    @ivar private: whether reading needs a login. @ivar max_upload: the largest file, in bytes.
+    """
+
+    local: IPublishable
+    remote: IIndex
+    combined: IIndex
+    authenticator: IAuthenticator
+    permissions: IPermissions
+    store: IStore
+    storage: IFileStorage
+    upstream: IUpstream | None
+    address: str
+    private: bool
+    max_upload: int
+
+
+def make_site(behind: Behind, reactor: IReactorFromThreads, clock: IReactorTime, pool: ThreadPool) -> CheddarSite:
+    """
+    @param pool: renders large pages and descriptions.
+    @return: the factory to listen with.
+    """
+    pages = Pages(behind.address, behind.upstream is not None, reactor, pool)
+    problems = Problems(pages.problem)
+    access = Access(behind.authenticator, behind.permissions)
+    indexes = Indexes(behind.local, behind.remote, behind.combined)
+    app = Klein()
+    # A slash more or less is redirected by the endpoints themselves: werkzeug would build an absolute address from
+    # the request's Host.
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    routes = Routes(app, access, Delivery(reactor, pool), problems)
+    simple_routes(routes, indexes, SimplePages(reactor, pool, behind.private))
+    file_routes(routes, indexes, behind.private)
+    upload_routes(routes, behind.local)
+    manage_routes(routes, behind.local)
+    people_routes(routes, indexes, pages, behind.private)
+    status_routes(routes, behind.store, behind.storage, behind.upstream)
+    routes.handle_errors()
+
+    def receive(request: CheddarRequest, length: int | None) -> IncomingUpload:
+        return IncomingUpload(request, access, behind.storage, behind.max_upload, length)
+
+    return CheddarSite(app.resource(), clock, receive, problems.response)

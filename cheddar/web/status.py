@@ -1,0 +1,51 @@
+"""Whether Cheddar lives, whether it can serve, and what it counts."""
+
+from __future__ import annotations
+
+import json
+
+from prometheus_client import generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from cheddar import metrics
+from cheddar.errors import CheddarError
+from cheddar.interfaces import IFileStorage, IStore, IUpstream
+from cheddar.model import Action
+from cheddar.web.access import Routes
+from cheddar.web.bodies import Response
+from cheddar.web.request import CheddarRequest
+
+_FRESH = {"Cache-Control": "no-store"}
+
+
+def status_routes(routes: Routes, store: IStore, storage: IFileStorage, upstream: IUpstream | None) -> None:
+    """Register health and metrics."""
+
+    @routes.authorized_route(Action.OBSERVE, "/health/live")
+    async def live(request: CheddarRequest) -> Response:
+        return Response(body=b"live\n", headers=_FRESH)
+
+    @routes.authorized_route(Action.OBSERVE, "/health/ready")
+    async def ready(request: CheddarRequest) -> Response:
+        states: dict[str, object] = {}
+        well = True
+        for name, check in (("store", store.check), ("storage", storage.check)):
+            try:
+                await check()
+                states[name] = "ok"
+            except CheddarError as error:
+                states[name] = str(error)
+                well = False
+        # Without its upstream Cheddar goes on serving what it has: that is what it is for.
+        states["upstream"] = upstream.state() if upstream is not None else None
+        body = json.dumps({"ready": well, **states}, indent=1).encode() + b"\n"
+        return Response(
+            status=200 if well else 503,
+            body=body,
+            content_type="application/json",
+            headers=_FRESH if well else {**_FRESH, "Retry-After": "5"},
+        )
+
+    @routes.authorized_route(Action.OBSERVE, "/metrics")
+    async def counted(request: CheddarRequest) -> Response:
+        return Response(body=generate_latest(metrics.registry), content_type=CONTENT_TYPE_LATEST, headers=_FRESH)

@@ -1,0 +1,37 @@
+"""Run subcommands of `cheddar` in this process, on the test's reactor."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from typing import Any
+
+from cheddar.cli.command import Terminal
+from cheddar.cli.main import Options
+from cheddar.settings import Loaded, Settings
+
+
+async def execute(reactor: Any, settings: Settings, *arguments: str, stdin: str = "", typed: Iterable[str] = ()) -> str:
+    """
+    Run one command line.
+
+    @param typed: what is answered to prompts; none left means that there is no terminal.
+    @return: what it printed.
+    """
+    answers = iter(typed)
+
+    def ask(prompt: str) -> str:
+        assert prompt
+        try:
+            return next(answers)
+        except StopIteration:
+            raise EOFError from None
+
+    terminal = Terminal(io.StringIO(stdin), io.StringIO(), io.StringIO(), ask)
+    options = Options()
+    options.parseOptions(arguments)
+    options.command.prepare(terminal)
+    await options.command.run(Loaded(settings, {}), reactor, terminal)
+    printed = terminal.stdout
+    assert isinstance(printed, io.StringIO)
+    return printed.getvalue()

@@ -1,0 +1,43 @@
+"""`cheddar project`, in either store."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+
+from cheddar.errors import Invalid, NotFound
+from cheddar.model import File, Selector
+from cheddar.service import open_store
+from cheddar.settings import Settings
+from tests.cli.commands import execute
+
+FILE = File(
+    "my_demo-1.10.tar.gz",
+    "1.10",
+    size=1,
+    digests={"sha256": "0" * 64},
+    upload_time=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    key="releases/my-demo/0/my_demo-1.10.tar.gz",
+)
+
+
+async def test_a_name_is_kept_until_it_is_released(reactor: Any, settings: Settings) -> None:
+    """A project's name stays the local index's after its last file went; `release` frees it, and no sooner."""
+    store = open_store(settings, reactor)
+    await store.start()
+    try:
+        await store.projects.add_file("my-demo", "My.Demo", FILE, True)
+        assert await execute(reactor, settings, "project", "list") == "my-demo\n"
+        with pytest.raises(Invalid):
+            await execute(reactor, settings, "project", "release", "my-demo")
+        await store.projects.remove_files("my-demo", Selector("1.10"))
+        assert await execute(reactor, settings, "project", "list") == "my-demo (no files; the name is kept)\n"
+        # Any spelling of the name is the name.
+        assert "my-demo" in await execute(reactor, settings, "project", "release", "My.Demo")
+        assert await execute(reactor, settings, "project", "list") == ""
+        with pytest.raises(NotFound):
+            await execute(reactor, settings, "project", "release", "my-demo")
+    finally:
+        await store.stop()

@@ -1,0 +1,81 @@
+"""`cheddar user`, in either store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from argon2 import PasswordHasher
+
+from cheddar.errors import AlreadyExists, Invalid, NotFound
+from cheddar.model import User
+from cheddar.service import open_store
+from cheddar.settings import Settings
+from tests.cli.commands import execute
+
+
+async def stored(reactor: Any, settings: Settings, name: str) -> User | None:
+    store = open_store(settings, reactor)
+    await store.start()
+    try:
+        return await store.accounts.user(name)
+    finally:
+        await store.stop()
+
+
+async def has_password(reactor: Any, settings: Settings, name: str, password: str) -> bool:
+    user = await stored(reactor, settings, name)
+    assert user is not None
+    assert user.password.startswith("$argon2id$")
+    return PasswordHasher().verify(user.password, password)
+
+
+async def test_users_are_added_listed_and_removed(reactor: Any, settings: Settings) -> None:
+    """add, list, remove: what one command did, the next one sees."""
+    assert await execute(reactor, settings, "user", "list") == ""
+    said = await execute(reactor, settings, "user", "add", "--stdin", "zoe", stdin="secret\nnot this\n")
+    assert "zoe" in said
+    # Options may stand behind the name.
+    await execute(reactor, settings, "user", "add", "adam", "--stdin", stdin="007")
+    assert await execute(reactor, settings, "user", "list") == "adam\nzoe\n"
+    assert await has_password(reactor, settings, "zoe", "secret")
+    assert await has_password(reactor, settings, "adam", "007")
+    await execute(reactor, settings, "user", "remove", "zoe")
+    assert await execute(reactor, settings, "user", "list") == "adam\n"
+    with pytest.raises(NotFound, match="no user zoe"):
+        await execute(reactor, settings, "user", "remove", "zoe")
+
+
+async def test_a_password_is_asked_for_twice(reactor: Any, settings: Settings) -> None:
+    """Without --stdin the password is prompted for; a slip of the finger changes nothing."""
+    with pytest.raises(Invalid, match="not the same"):
+        await execute(reactor, settings, "user", "add", "me", typed=["secret", "sekret"])
+    assert await stored(reactor, settings, "me") is None
+    await execute(reactor, settings, "user", "add", "me", typed=["pässword ", "pässword "])
+    assert await has_password(reactor, settings, "me", "pässword ")
+    with pytest.raises(Invalid, match="--stdin"):
+        await execute(reactor, settings, "user", "add", "other")
+
+
+async def test_add_does_not_replace_and_password_does(reactor: Any, settings: Settings) -> None:
+    """A user is never overwritten by `add`; `password` sets a new password, for who is there."""
+    await execute(reactor, settings, "user", "add", "me", "--stdin", stdin="first\n")
+    with pytest.raises(AlreadyExists, match="cheddar user password"):
+        await execute(reactor, settings, "user", "add", "me", "--stdin", stdin="second\n")
+    assert await has_password(reactor, settings, "me", "first")
+    await execute(reactor, settings, "user", "password", "me", "--stdin", stdin="second\n")
+    assert await has_password(reactor, settings, "me", "second")
+    with pytest.raises(NotFound, match="no user you"):
+        await execute(reactor, settings, "user", "password", "you", "--stdin", stdin="second\n")
+    assert await stored(reactor, settings, "you") is None
+
+
+async def test_names_and_passwords_that_cannot_work_are_refused(reactor: Any, settings: Settings) -> None:
+    """A name with a colon could never log in; an empty password is nobody's intention."""
+    for name in ("a:b", "", "../x", "a b", "x" * 65, "naïve"):
+        with pytest.raises(Invalid, match="cannot be a user's name"):
+            await execute(reactor, settings, "user", "add", name, "--stdin", stdin="secret\n")
+    for password in ("", "\n", "x" * 5000):
+        with pytest.raises(Invalid, match="password has 1 to"):
+            await execute(reactor, settings, "user", "add", "me", "--stdin", stdin=password)
+    assert await execute(reactor, settings, "user", "list") == ""

@@ -1,0 +1,60 @@
+"""kill -9 at each step of an upload."""
+
+from __future__ import annotations
+
+import http.client
+import re
+from pathlib import Path
+
+from tests.support.distributions import make_wheel
+from tests.support.server import JSON, CheddarProcess, ask, basic, upload_form
+
+
+def test_an_upload_is_whole_or_absent_after_kill_9(tmp_path: Path) -> None:
+    """
+    Whatever the moment of the crash: after a restart the file is listed and served whole, or it is absent; the same
+    upload then succeeds; and nothing of a half one stays.
+    """
+    filename, content = make_wheel("demo", "1.0", size=300_000)
+    body, content_type = upload_form(filename, content)
+    headers = {"Content-Type": content_type, "Authorization": basic()}
+    outcomes: list[tuple[int, bool]] = []
+    at = 1
+    while True:
+        data = tmp_path / str(at) / "data"
+        data.parent.mkdir()
+        server = CheddarProcess(data, options=("--index-url", ""), crash_at=at)
+        server.add_user()
+        server.start()
+        try:
+            answer = ask(server.port, "POST", "/pypi/", body, headers)
+        except (http.client.HTTPException, OSError):
+            server.wait()
+        else:
+            assert answer.status == 200, "every step was passed"
+            server.stop()
+            break
+        assert f"STEP {at} " in server.log.read_text(), "the control: it died where it was told to"
+        again = CheddarProcess(data, options=("--index-url", "")).start()
+        page = ask(again.port, "GET", "/simple/demo/", headers={"Accept": JSON})
+        listed = page.status == 200
+        outcomes.append((at, listed))
+        if listed:
+            (file,) = page.json()["files"]
+            whole = ask(again.port, "GET", "/" + file["url"].removeprefix("../../"))
+            assert (whole.status, whole.body) == (200, content)
+            metadata = ask(again.port, "GET", "/" + file["url"].removeprefix("../../") + ".metadata")
+            assert metadata.status == 200
+        else:
+            assert page.status == 404
+            assert ask(again.port, "GET", f"/local/{filename}").status == 404
+        assert ask(again.port, "POST", "/pypi/", body, headers).status == 200
+        assert ask(again.port, "GET", f"/local/{filename}").body == content
+        partial = [path for path in (data / "local" / ".incoming").rglob("*") if path.is_file() and path.name != "lock"]
+        assert partial == [], "what a crash left behind is swept at the next start"
+        again.stop()
+        at += 1
+    steps = re.findall(r"STEP \d+ (.*)", server.log.read_text())
+    assert len(steps) == len(outcomes) >= 8, steps
+    assert steps[-2:] == ["before the row", "after the row"]
+    assert [listed for _, listed in outcomes] == [False] * (len(steps) - 1) + [True], "the row is the commit point"

@@ -1,0 +1,105 @@
+"""Redis killed in mid-flight."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import gatherResults
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+
+from cheddar.auth.passwords import hash_password
+from cheddar.model import User
+from cheddar.settings import Settings
+from tests.support.distributions import make_wheel
+from tests.support.redis import RedisServer
+from tests.support.server import JSON, PASSWORD, USER, CheddarHere, basic
+
+
+@pytest_twisted.async_yield_fixture
+async def redis(tmp_path: Path) -> AsyncIterator[RedisServer]:
+    """A Redis that keeps its data on disk."""
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    server = RedisServer(folder, "--appendonly", "yes", "--appendfsync", "always")
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest_twisted.async_yield_fixture
+async def cheddar(reactor: Any, redis: RedisServer, tmp_path: Path) -> AsyncIterator[CheddarHere]:
+    """Cheddar on that Redis."""
+    server = await CheddarHere(Settings(data_dir=tmp_path / "data", redis_url=redis.url, index_url=""), reactor).start()
+    await server.service.store.accounts.put_user(User(USER, hash_password(PASSWORD)))
+    yield server
+    await server.stop()
+
+
+async def until_well(cheddar: CheddarHere, reactor: Any) -> None:
+    """Wait until Cheddar says that it is ready."""
+    for _ in range(200):
+        if (await cheddar.ask("GET", "/health/ready")).status == 200:
+            return
+        await deferLater(reactor, 0.05)
+    raise AssertionError("not ready again")
+
+
+@pytest.mark.deadline(60)
+@pytest.mark.parametrize("trouble", ["killed", "stopped"])
+async def test_a_store_that_is_away_is_a_503_and_heals(
+    cheddar: CheddarHere, redis: RedisServer, reactor: Any, trouble: str
+) -> None:
+    """Every request ends soon with a 503 that says why; nothing is half done; all is well when Redis is back."""
+    filename, content = make_wheel("demo", "1.0")
+    assert (await cheddar.upload(filename, content)).status == 200
+    assert (await cheddar.ask("GET", "/simple/demo/")).status == 200
+    await deferToThread(redis.kill if trouble == "killed" else redis.stop)
+    began = time.monotonic()
+    answers = await gatherResults(
+        [
+            cheddar.ask("GET", "/simple/demo/"),
+            cheddar.ask("GET", f"/local/{filename}"),
+            cheddar.upload(*make_wheel("demo", "1.1")),
+            cheddar.ask("DELETE", "/simple/demo/1.0", headers={"Authorization": basic()}),
+            cheddar.ask("GET", "/health/ready"),
+        ]
+    )
+    assert [answer.status for answer in answers] == [503] * 5
+    assert all(int(answer.headers["retry-after"]) > 0 for answer in answers)
+    assert "store" in answers[0].reason
+    # Each call to the store is given up after 1.5 s; three times that, since this machine is shared.
+    assert time.monotonic() - began < 3 * 2.5
+    assert (await cheddar.ask("GET", "/health/live")).status == 200
+    await deferToThread(redis.start if trouble == "killed" else redis.cont)
+    await until_well(cheddar, reactor)
+    assert (await cheddar.upload(*make_wheel("demo", "1.2"))).status == 200
+    page = (await cheddar.ask("GET", "/simple/demo/", headers={"Accept": JSON})).json()
+    assert {"1.0", "1.2"} <= set(page["versions"])
+
+
+async def test_cheddar_starts_without_its_redis(reactor: Any, tmp_path: Path) -> None:
+    """It answers that it lives, says that it is not ready, and takes up work when Redis comes."""
+    redis = RedisServer(tmp_path)
+    server = await CheddarHere(Settings(data_dir=tmp_path / "data", redis_url=redis.url, index_url=""), reactor).start()
+    try:
+        assert (await server.ask("GET", "/health/live")).status == 200
+        assert (await server.ask("GET", "/health/ready")).status == 503
+        await deferToThread(redis.start)
+        await until_well(server, reactor)
+    finally:
+        await server.stop()
+        redis.kill()
+
+
+async def test_a_redis_user_of_the_original(cheddar: CheddarHere, redis: RedisServer) -> None:
+    """`redis-cli set cheddar.user.NAME PASSWORD` adds a user; the password is a hash after the first login."""
+    assert await deferToThread(redis.command, "SET", "cheddar.user.carol", "007") == b"+OK\r\n"
+    answer = await cheddar.upload(*make_wheel("demo", "1.0"), authorization=basic("carol", "007"))
+    assert answer.status == 200
+    assert b"$argon2id$" in await deferToThread(redis.command, "GET", "cheddar.user.carol")

@@ -1,0 +1,264 @@
+"""Forms of uploads, as clients send them and as nobody should."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cheddar.errors import Invalid, TooLarge
+from cheddar.formats import upload_form
+from cheddar.formats.upload_form import ParsedForm, UploadFormParser
+
+RECORDED = Path(__file__).parent.parent / "clients" / "recorded"
+DISTUTILS = "multipart/form-data; boundary=--------------GHSKFJDLGDS7543FJKLFHRE75642756743254"
+TYPE = "multipart/form-data; boundary=BOUND"
+LIMIT = 1000
+
+
+def parse(*chunks: bytes, content_type: str = TYPE, max_file: int = 10**6) -> tuple[ParsedForm, bytes]:
+    """The form, and the file's bytes."""
+    taken: list[bytes] = []
+    parser = UploadFormParser(content_type, taken.append, max_file)
+    for chunk in chunks:
+        parser.feed(chunk)
+    return parser.finish(), b"".join(taken)
+
+
+def part(name: str, value: bytes, *more: str, filename: str | None = None) -> bytes:
+    """One part of a form."""
+    disposition = f'Content-Disposition: form-data; name="{name}"'
+    if filename is not None:
+        disposition += f'; filename="{filename}"'
+    head = "\r\n".join([disposition, *more])
+    return b"--BOUND\r\n" + head.encode() + b"\r\n\r\n" + value + b"\r\n"
+
+
+def form(*parts: bytes) -> bytes:
+    """A whole form."""
+    return b"".join(parts) + b"--BOUND--\r\n"
+
+
+@pytest.mark.parametrize("name", ["distutils_upload.bin", "distutils_stdlib_upload.bin", "distutils_register.bin"])
+def test_recorded_bodies_survive_every_cut(name: str) -> None:
+    """What old clients sent is read the same however the network cuts it."""
+    body = (RECORDED / name).read_bytes()
+    whole = parse(body, content_type=DISTUTILS)
+    form, content = whole
+    assert (form.fields["version"], form.fields["author"]) == (("1.0",), ("Ann",))
+    assert form.has_file == ("register" not in name)
+    assert content[:2] == (b"\x1f\x8b" if form.has_file else b"")
+    assert parse(*(body[i : i + 1] for i in range(len(body))), content_type=DISTUTILS) == whole
+    for cut in range(len(body) + 1):
+        assert parse(body[:cut], body[cut:], content_type=DISTUTILS) == whole
+
+
+def test_recorded_upload_holds_what_was_sent() -> None:
+    """Fields keep their order and repetition; what distutils writes for "not said" is absent."""
+    form, content = parse((RECORDED / "distutils_stdlib_upload.bin").read_bytes(), content_type=DISTUTILS)
+    assert form.filename == "demo-du-1.0.tar.gz"
+    assert form.fields[":action"] == ("file_upload",)
+    assert form.fields["keywords"] == ("a", "b")
+    assert form.fields["summary"] == ("Déscription ☃",)
+    assert not {"comment", "pyversion", "license", "download_url"} & form.fields.keys()
+    assert len(content) == 723
+
+
+def test_register_keeps_lines() -> None:
+    """A description of several lines, in a body with bare line feeds, keeps its line feeds."""
+    form, _ = parse((RECORDED / "distutils_register.bin").read_bytes(), content_type=DISTUTILS + "; charset=utf-8")
+    assert form.fields["description"] == ("Hello\n=====\n\nä ☃ text\n",)
+    assert (form.filename, form.has_file) == (None, False)
+
+
+TRICKY = [
+    b"",
+    b"\r",
+    b"\n",
+    b"\r\n",
+    b"\r\n--",
+    b"\r\n--BOUN",
+    b"--BOUND",
+    b"--BOUND--\r\n",
+    b"\n--BOUND\n",
+    b"x\r\n\r\n",
+    b"\r\r\n-",
+    bytes(range(256)),
+]
+
+
+@pytest.mark.parametrize("content", TRICKY)
+@pytest.mark.parametrize("last", [True, False])
+def test_contents_are_exact_at_every_cut(content: bytes, last: bool) -> None:
+    """A file's bytes arrive exactly, whatever they end with and whatever they look like."""
+    file = part("content", content, filename="a-1.zip")
+    fields = part(":action", b"file_upload") + part("name", b"a")
+    body = b"\r\n" + form(fields, file) if last else form(file, fields)
+    expected = (ParsedForm({":action": ("file_upload",), "name": ("a",)}, "a-1.zip"), content)
+    assert parse(*(body[i : i + 1] for i in range(len(body)))) == expected
+    for cut in range(len(body) + 1):
+        assert parse(body[:cut], body[cut:]) == expected
+
+
+@given(st.lists(st.sampled_from([b"\r", b"\n", b"-", b"--BOUND", b"\r\n--BOUN", b"x"])), st.integers(1, 40))
+@settings(max_examples=300, deadline=None)
+def test_any_content_in_any_pieces(pieces: list[bytes], step: int) -> None:
+    """Contents made of pieces of boundaries arrive exactly, in steps of any length."""
+    content = b"".join(pieces)
+    if b"\r\n--BOUND" in b"\r\n" + content:
+        content = content.replace(b"B", b"b")
+    body = form(part("content", content, filename="a"))
+    assert parse(*(body[i : i + step] for i in range(0, len(body), step)))[1] == content
+
+
+def test_what_has_arrived_is_known_before_the_end() -> None:
+    """Fields and file name can be asked for while the file is still on its way."""
+    taken: list[bytes] = []
+    parser = UploadFormParser(TYPE, taken.append, LIMIT)
+    parser.feed(part("name", b"demo") + part("version", b"1.0"))
+    # The last field's end is the next boundary.
+    assert (dict(parser.fields), parser.filename) == ({"name": ("demo",)}, None)
+    parser.feed(part("content", b"bytes", filename="demo-1.0.zip")[:-1])
+    assert (parser.fields["version"], parser.filename, b"".join(taken)) == (("1.0",), "demo-1.0.zip", b"bytes")
+
+
+@pytest.mark.parametrize("value", [b"", b"UNKNOWN", b"None", b" ", b"UNKNOWN\n"])
+def test_absent_values(value: bytes) -> None:
+    """The ways in which clients say nothing all count as nothing."""
+    assert not parse(form(part("license", value)))[0].fields
+
+
+def test_field_charsets() -> None:
+    """Fields are UTF-8; what is not is taken as Latin-1, never refused."""
+    fields = parse(form(part("a", "é☃".encode()), part("b", "é".encode("latin-1"))))[0].fields
+    assert fields == {"a": ("é☃",), "b": ("é",)}
+
+
+def test_file_part_of_any_name() -> None:
+    """The original took a file whatever its field was called."""
+    form_, content = parse(form(part("upload", b"bytes", filename="a-1.zip")))
+    assert (form_.filename, content) == ("a-1.zip", b"bytes")
+
+
+def test_signatures_and_attestations_are_left_out() -> None:
+    """A signature is no second file, and attestations are not kept as if they had been verified."""
+    body = form(
+        part("gpg_signature", b"signature", filename="a-1.zip.asc"),
+        part("attestations", b"[]"),
+        part("content", b"bytes", filename="a-1.zip"),
+        part("attestations", b"[]", filename="x"),
+    )
+    assert parse(body) == (ParsedForm({}, "a-1.zip"), b"bytes")
+
+
+def test_old_spelling_of_the_disposition() -> None:
+    """Python 2.7 puts no space before the file name."""
+    body = form(part("content", b"bytes").replace(b'name="content"', b'name="content";filename="Demo.Pkg-1.0.tar.gz"'))
+    assert parse(body)[0].filename == "Demo.Pkg-1.0.tar.gz"
+
+
+CONTENT = part("content", b"bytes", filename="a-1.zip")
+
+WRONG: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", "cut off"),
+    "no boundary at all": (b"x" * 5000, "does not begin"),
+    "long preamble": (b"x" * 2000 + form(CONTENT), "does not begin"),
+    "another boundary": (form(CONTENT).replace(b"BOUND", b"OTHER") * 50, "does not begin"),
+    "no final boundary": (CONTENT, "cut off"),
+    "cut in the file": (form(CONTENT)[:-20], "cut off"),
+    "cut in the final boundary": (form(CONTENT)[:-3], "cut off"),
+    "two files": (form(CONTENT, part("other", b"x", filename="b")), "two files"),
+    "base64": (form(part("content", b"aGVsbG8=", "Content-Transfer-Encoding: base64", filename="a")), "Encoding"),
+    "quoted-printable": (form(part("name", b"x", "content-transfer-encoding:  Quoted-Printable")), "Encoding"),
+    "content without file name": (form(part("content", b"x")), "must have a filename"),
+    "RFC 2231 file name": (
+        form(part("content", b"x").replace(b'name="content"', b"name=content; filename*=UTF-8''a.zip")),
+        "filename",
+    ),
+    "too many parts": (form(*[part("a", b"")] * 1100), "count"),
+    "too many headers": (form(part("a", b"", *["X-Y: z"] * 20)), "header count"),
+    "long header": (form(part("a", b"", "X-Y: " + "z" * 10_000)), "header length"),
+    "endless header": (b"--BOUND\r\n" + b"x" * 100_000, "header length"),
+    "header without colon": (form(part("a", b"", "nonsense")), "header"),
+    "no disposition": (b"--BOUND\r\nX: y\r\n\r\n\r\n--BOUND--\r\n", "Content-Disposition"),
+    "wrong part length": (form(part("a", b"x", "Content-Length: 5")), "Content-Length"),
+    "file in a body with bare line feeds": (form(CONTENT).replace(b"\r\n", b"\n"), "line feed"),
+    "bare line feed in a header": (form(part("a", b"x", "X: y\nX-Z: q")), "line break|line end"),
+    "bare line feed after the first line": (
+        form(CONTENT, CONTENT).replace(b'zip"\r\n', b'zip"\n'),
+        "line break|Malformed|line end",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+@pytest.mark.parametrize("step", [1, 7, 10**6])
+def test_wrong_forms(name: str, step: int) -> None:
+    """A form that is broken or ambiguous is refused with a sentence."""
+    body, why = WRONG[name]
+    with pytest.raises(Invalid, match=why) as caught:
+        parse(*(body[i : i + step] for i in range(0, len(body), step)))
+    assert str(caught.value).endswith(".")
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "",
+        "application/json",
+        "multipart/form-data",
+        "multipart/form-data; boundary=",
+        "multipart/form-data; boundary=" + "x" * 10_000,
+        'multipart/form-data; boundary="a\nb"',
+        "multipart/mixed; boundary=x",
+        "multipart/form-data; boundary=é",
+    ],
+)
+def test_wrong_content_types(content_type: str) -> None:
+    """What is no form is refused before its body is looked at."""
+    with pytest.raises(Invalid, match="boundary"):
+        UploadFormParser(content_type, lambda data: None, LIMIT)
+
+
+def test_file_limit() -> None:
+    """A file of the limit is taken; of one byte more, not, and the byte is not passed on."""
+    taken: list[bytes] = []
+    assert len(parse(form(part("content", b"x" * LIMIT, filename="a")), max_file=LIMIT)[1]) == LIMIT
+    parser = UploadFormParser(TYPE, taken.append, LIMIT)
+    with pytest.raises(TooLarge, match="1000"):
+        parser.feed(form(part("content", b"x" * (LIMIT + 1), filename="a")))
+    assert not taken
+
+
+def test_field_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fields are bounded, each and all together; a signature as well."""
+    monkeypatch.setattr(upload_form, "MAX_FIELD", 100)
+    monkeypatch.setattr(upload_form, "MAX_FIELDS", 300)
+    assert parse(form(part("a", b"x" * 100)))[0].fields["a"] == ("x" * 100,)
+    for parts in (
+        [part("a", b"x" * 101)],
+        [part("a", b"x" * 100)] * 4,
+        [part("gpg_signature", b"x" * 101, filename="a.asc")],
+    ):
+        with pytest.raises(TooLarge, match="too large"):
+            parse(form(*parts))
+
+
+def test_bare_line_feed_limit() -> None:
+    """A body with bare line feeds is kept until its end, so it must be small."""
+    body = form(part("name", b"x" * 2_000_000)).replace(b"\r\n", b"\n")
+    with pytest.raises(TooLarge, match="bare line feed"):
+        parse(*(body[i : i + 65536] for i in range(0, len(body), 65536)))
+
+
+@given(st.binary(max_size=300), st.integers(1, 50))
+@settings(max_examples=300, deadline=None)
+def test_noise_is_refused_or_read(noise: bytes, step: int) -> None:
+    """Whatever arrives, the answer is a form or one of the two errors."""
+    for body in (noise, b"--BOUND\r\n" + noise, form(part("a", b"b"))[:40] + noise):
+        try:
+            parse(*(body[i : i + step] for i in range(0, len(body), step)), max_file=50)
+        except (Invalid, TooLarge):
+            continue

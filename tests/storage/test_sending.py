@@ -1,0 +1,142 @@
+"""Files leave at the pace of those who take them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
+
+from cheddar.errors import Unavailable
+from tests.storage.test_filesystem import CONTENT, KEY, put
+from tests.support.consumers import Taker
+
+
+def open_files(path: Path) -> int:
+    """How many descriptors this process has of C{path}."""
+    links = (os.path.join("/proc/self/fd", number) for number in os.listdir("/proc/self/fd"))
+    return sum(os.path.lexists(link) and os.readlink(link).startswith(str(path)) for link in links)
+
+
+async def test_a_pause_is_honoured(storage: Any, reactor: Any, root: Path) -> None:
+    """A consumer that wants no more for now gets no more, and the rest when it goes on."""
+    stored = await put(storage)
+    taker = Taker(pause_after=200_000)
+    sending = stored.send(taker, 0, None)
+    while len(taker.taken) < 200_000:
+        await deferLater(reactor, 0)
+    had = len(taker.taken)
+    for _ in range(20):
+        await deferLater(reactor, 0)
+    assert len(taker.taken) == had
+    assert open_files(root / KEY) == 1
+    taker.resume()
+    await sending
+    assert taker.taken == CONTENT
+    assert open_files(root / KEY) == 0
+
+
+async def test_others_get_their_turn(storage: Any, reactor: Any) -> None:
+    """Sending a big file to somebody who takes everything at once does not keep the server from other work."""
+    stored = await put(storage, content=CONTENT * 8)
+    turns = 0
+    sending = stored.send(Taker(), 0, None)
+    while not sending.called:
+        turns += 1
+        await deferLater(reactor, 0)
+    assert turns > 20
+
+
+async def test_a_client_that_leaves(storage: Any, reactor: Any, root: Path) -> None:
+    """When the client leaves, the file is closed, the producer is gone, and the sending ends as cancelled."""
+    stored = await put(storage)
+    taker = Taker(pause_after=1)
+    sending = stored.send(taker, 0, None)
+    while not taker.taken:
+        await deferLater(reactor, 0)
+    assert open_files(root / KEY) == 1
+    taker.leave()
+    assert taker.producer is None
+    with pytest.raises(CancelledError):
+        await sending
+    assert open_files(root / KEY) == 0
+    assert len(taker.taken) < len(CONTENT)
+
+
+async def test_a_sending_that_is_cancelled(storage: Any, reactor: Any, root: Path) -> None:
+    """A sending can be cancelled at any moment, before the file is open too, and nothing stays open."""
+    stored = await put(storage)
+    for turns in range(12):
+        taker = Taker(pause_after=100_000)
+        sending = stored.send(taker, 0, None)
+        for _ in range(turns):
+            await deferLater(reactor, 0)
+        sending.cancel()
+        with pytest.raises(CancelledError):
+            await sending
+        assert taker.producer is None
+    await storage.names()
+    while open_files(root / KEY):
+        await deferLater(reactor, 0.001)
+
+
+async def test_a_file_that_became_shorter(storage: Any, root: Path) -> None:
+    """A file that lost bytes while it was sent fails the sending, rather than ending it as if it were whole."""
+    stored = await put(storage)
+    taker = Taker(pause_after=1)
+    sending = stored.send(taker, 0, None)
+    while not taker.taken:
+        await storage.names()
+    os.truncate(root / KEY, 150_000)
+    taker.resume()
+    with pytest.raises(Unavailable):
+        await sending
+    assert taker.producer is None
+    assert taker.taken == CONTENT[: len(taker.taken)]
+
+
+async def test_over_a_real_connection(storage: Any, reactor: Any, root: Path) -> None:
+    """Over TCP every byte arrives at a client that stays; one that goes in the middle ends the sending."""
+    content = CONTENT * 20
+    stored = await put(storage, content=content)
+    sendings: list[Deferred[None]] = []
+
+    class Server(Protocol):
+        def connectionMade(self) -> None:
+            sending = stored.send(self.transport, 0, None)
+            sendings.append(sending)
+            sending.addCallbacks(lambda _: self.transport.loseConnection(), lambda failure: failure)
+
+    class Client(Protocol):
+        def __init__(self, limit: int) -> None:
+            self.got = bytearray()
+            self.limit = limit
+            self.lost: Deferred[None] = Deferred()
+
+        def dataReceived(self, data: bytes) -> None:
+            self.got += data
+            if len(self.got) > self.limit:
+                self.transport.abortConnection()
+
+        def connectionLost(self, reason: Any = None) -> None:
+            self.lost.callback(None)
+
+    port = reactor.listenTCP(0, Factory.forProtocol(Server), interface="127.0.0.1")
+    try:
+        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
+        staying = await connectProtocol(endpoint, Client(len(content)))
+        await staying.lost
+        assert staying.got == content
+        await sendings[0]
+        leaving = await connectProtocol(endpoint, Client(1_000_000))
+        await leaving.lost
+        with pytest.raises(CancelledError):
+            await sendings[1]
+        assert open_files(root / KEY) == 0
+    finally:
+        await port.stopListening()

@@ -1,0 +1,103 @@
+"""
+Real clients, each in an environment of its own below C{.clients/}, made when a test first asks for it.
+
+What is installed is pinned: a client's new version is taken up on purpose.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+CLIENTS = ROOT / ".clients"
+
+OLD = sys.version_info < (3, 12)
+
+REQUIREMENTS: Mapping[str, tuple[str, ...]] = {
+    "pip": ("pip==26.3", "setuptools==80.9.0", "wheel==0.45.1"),
+    "uv": ("uv==0.13.9",),
+    "twine": ("twine==7.0.0",),
+    # The last that takes --skip-existing for an index that is not the public one.
+    "twine-6.1": ("twine==6.1.0",),
+    "poetry": ("poetry==2.5.1",),
+    "flit": ("flit==4.2.0",),
+    # The last setuptools with upload and register; its distutils is the standard library's, which ended with 3.11.
+    # On later Pythons the commands of the distutils that setuptools carried on stand in.
+    "setuptools": ("setuptools==41.6.0", "wheel==0.37.1") if OLD else ("setuptools==69.5.1", "wheel==0.43.0"),
+}
+
+
+def _python(environment: Path) -> Path:
+    return environment / "bin" / "python"
+
+
+def environment(name: str) -> Path:
+    """The folder of the programs of a client's environment, made if it is not there."""
+    requirements = REQUIREMENTS[name]
+    folder = CLIENTS / f"{name}-{sys.version_info[0]}.{sys.version_info[1]}"
+    stamp = folder / "installed"
+    if not stamp.exists() or stamp.read_text() != "\n".join(requirements):
+        shutil.rmtree(folder, ignore_errors=True)
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, capture_output=True)
+        done = subprocess.run(
+            [str(_python(folder)), "-m", "pip", "install", "--quiet", *requirements],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, f"{name} could not be installed:\n{done.stdout}{done.stderr}"
+        stamp.write_text("\n".join(requirements))
+    return folder / "bin"
+
+
+def run(
+    name: str,
+    *arguments: str,
+    home: Path,
+    cwd: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    program: str | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """
+    Run a client as somebody with an empty home would: no configuration, no cache, no index but the one it is given.
+
+    @param home: an own home folder.
+    @param program: what to run of its environment; the client itself unless said.
+    """
+    folder = environment(name)
+    home.mkdir(parents=True, exist_ok=True)
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.upper().startswith(("PIP_", "UV_", "TWINE_", "POETRY_", "FLIT_", "XDG_", "VIRTUAL_ENV", "PYTHON"))
+    }
+    settings = {
+        "HOME": str(home),
+        "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "UV_NO_CONFIG": "1",
+        "UV_CACHE_DIR": str(home / "uv-cache"),
+        "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
+        "NO_COLOR": "1",
+        "COLUMNS": "200",
+    }
+    return subprocess.run(
+        [str(folder / (program or name.partition("-")[0])), *arguments],
+        env={**kept, **settings, **(environ or {})},
+        cwd=cwd or home,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def output(done: subprocess.CompletedProcess[str]) -> str:
+    """All that a client said, for an assertion's message."""
+    return f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"

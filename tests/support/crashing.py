@@ -1,0 +1,72 @@
+"""
+A Cheddar that kills itself with SIGKILL at the Nth step of an upload.
+
+    python -m tests.support.crashing N twistd's arguments
+
+Steps are what the storage reports (spooled, synced, renamed, ...) and the moments before and after a row is written;
+each is printed, so that a run that is not killed tells how many there are.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import cheddar.service
+from cheddar.storage.filesystem import FilesystemStorage
+from cheddar.store.sqlite import SQLiteStore
+
+
+class Steps:
+    """Counts steps, and dies at one of them."""
+
+    def __init__(self, at: int) -> None:
+        self._at = at
+        self._count = 0
+
+    def __call__(self, step: str) -> None:
+        """Take a step."""
+        self._count += 1
+        print(f"STEP {self._count} {step}", flush=True)
+        if self._count == self._at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main(arguments: list[str]) -> None:
+    """Run twistd with the steps built in."""
+    steps = Steps(int(arguments[0]))
+
+    class CrashingStore(SQLiteStore):
+        """Tells when a row is about to be written, and when it is."""
+
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            add_file = self.projects.add_file
+
+            async def crashing_add_file(*args: Any) -> None:
+                steps("before the row")
+                await add_file(*args)
+                steps("after the row")
+
+            from cheddar.deferreds import returns_deferred
+
+            object.__setattr__(self.projects, "add_file", returns_deferred(crashing_add_file))
+
+    def storage(root: Path, *args: Any) -> FilesystemStorage:
+        # The cache of upstream's files takes no part in an upload.
+        return FilesystemStorage(root, *args, **({"checkpoint": steps} if root.name == "local" else {}))
+
+    cheddar.service.FilesystemStorage = functools.wraps(FilesystemStorage)(storage)  # type: ignore[misc,assignment]
+    cheddar.service.SQLiteStore = CrashingStore  # type: ignore[misc]
+    from twisted.scripts.twistd import run
+
+    sys.argv = ["twistd", *arguments[1:]]
+    run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

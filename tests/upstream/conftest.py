@@ -1,0 +1,64 @@
+"""An upstream that misbehaves on command, and the client that asks it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import DeferredList
+from twisted.python.threadpool import ThreadPool
+
+from cheddar.upstream import Upstream
+from tests.support.upstream import EvilUpstream
+
+
+@pytest.fixture
+def thread_pool() -> Iterator[ThreadPool]:
+    """Where pages are parsed."""
+    pool = ThreadPool(0, 2)
+    pool.start()
+    yield pool
+    pool.stop()
+
+
+@pytest_twisted.async_yield_fixture
+async def evil(reactor: Any) -> AsyncIterator[EvilUpstream]:
+    """An upstream that is up, and empty."""
+    upstream = EvilUpstream(reactor)
+    await upstream.start()
+    yield upstream
+    await upstream.stop()
+
+
+@pytest_twisted.async_yield_fixture
+async def trap(reactor: Any) -> AsyncIterator[EvilUpstream]:
+    """Another server on loopback, which must never hear anything: C{trap.connections}."""
+    server = EvilUpstream(reactor)
+    server.add_file("secret", "secret-1.0.tar.gz", b"secret")
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest_twisted.async_yield_fixture
+async def client_of(reactor: Any, thread_pool: ThreadPool) -> AsyncIterator[Callable[..., Upstream]]:
+    """Makes clients, and stops them."""
+    made: list[Upstream] = []
+
+    def make(url: str, *, timeout: float = 5.0, connections: int = 4, trust: Any = None, using: Any = None) -> Upstream:
+        made.append(
+            Upstream(
+                url,
+                reactor=using or reactor,
+                pool=thread_pool,
+                timeout=timeout,
+                connections=connections,
+                trust=trust,
+            )
+        )
+        return made[-1]
+
+    yield make
+    await DeferredList([client.stop() for client in made])
