@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
@@ -30,7 +31,7 @@ from cheddar.index.local import LocalIndex
 from cheddar.index.refresh import RefreshService
 from cheddar.index.remote import RemoteIndex
 from cheddar.interfaces import IStore
-from cheddar.settings import Settings
+from cheddar.settings import Settings, hide_userinfo
 from cheddar.storage.filesystem import FilesystemStorage
 from cheddar.store.redis import RedisStore
 from cheddar.store.sqlite import SQLiteStore
@@ -199,8 +200,18 @@ class Cheddar(Service):
         self._log.info("  store:    {store}", store=self.store.description)
         self._log.info("  files:    {folder}", folder=str(self._settings.local_dir.resolve()))
         self._log.info("  install:  pip install --index-url {address}simple/ NAME", address=address)
-        self._log.info("  add user: cheddar --data-dir {folder} user add NAME", folder=str(self._settings.data_dir))
+        self._log.info("  add user: {command}", command=" ".join(self._add_user_command()))
         systemd.notify(os.environ, f"READY=1\nSTATUS=Serving {address}")
+
+    def _add_user_command(self) -> list[str]:
+        """The line to paste: the command beside the twistd that runs, on the same store."""
+        beside = Path(sys.argv[0]).with_name("cheddar")
+        program = os.path.relpath(beside) if beside.exists() else "cheddar"
+        if self._settings.redis:
+            where = ["--redis", hide_userinfo(self._settings.redis)]
+        else:
+            where = ["--data-dir", str(self._settings.data_dir)]
+        return [min(program, str(beside), key=len) if beside.exists() else program, *where, "user", "add", "NAME"]
 
     def _watch(self, pool: ThreadPool) -> None:
         """Tell systemd's watchdog that the reactor and a worker thread answer; nothing else may decide that."""

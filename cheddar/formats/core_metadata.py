@@ -18,6 +18,8 @@ MAX_CORE_METADATA = 4 * 1024 * 1024
 # headers would keep a thread busy for hours.
 _MAX_HEADERS = 20_000
 _MAX_HEADER_NAMES = 100
+# Lines cost, however short.
+_MAX_LINES = 200_000
 
 _END_OF_HEADERS = re.compile(rb"(?:\r\n|\r|\n)(?:\r\n|\r|\n)")
 _HEADER_NAME = re.compile(rb"(?:\A|[\r\n])([!-9;-~]*):")
@@ -39,6 +41,8 @@ def parse(raw: bytes) -> CoreMetadata:
     """
     if len(raw) > MAX_CORE_METADATA:
         raise Invalid(f"The core metadata is longer than {MAX_CORE_METADATA // 1024**2} MiB.")
+    if raw.count(b"\n") + raw.count(b"\r") > _MAX_LINES:
+        raise Invalid(f"The core metadata has more than {_MAX_LINES} lines.")
     _check_headers(raw)
     try:
         parsed, _ = parse_email(raw)

@@ -24,6 +24,9 @@ _PATH_SAFE = "/%:@!$&'()*+,;=~"
 _QUERY_SAFE = _PATH_SAFE + "?"
 # Addresses that carry an IPv4 address, and where a gateway would send the packet on: RFC 6052, section 2.1.
 _NAT64 = ip_network("64:ff9b::/96")
+# Python calls these private. They are for documentation (RFC 5737), nothing private answers there, and sites whose
+# way out is a gateway give them to the public names that it stands for.
+_DOCUMENTATION = tuple(map(ip_network, ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24")))
 
 
 @frozen
@@ -152,6 +155,8 @@ def _not_public(address: IPv4Address | IPv6Address) -> str | None:
             inner = IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None:
             return _not_public(inner)
+    if any(address in network for network in _DOCUMENTATION if network.version == address.version):
+        return None
     for reason in ("unspecified", "loopback", "link_local", "multicast", "private", "reserved"):
         if getattr(address, f"is_{reason}"):
             return reason

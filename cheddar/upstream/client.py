@@ -178,12 +178,12 @@ class Upstream:
     async def _fetch_project(self, name: str, validators: Validators) -> Fetched | NotModified:
         target = Target.parse(f"{self.url}{quote(name)}/")
         what = f"project {name}"
-        headers = Headers({b"Accept": [ACCEPT], b"Accept-Encoding": [b"gzip"]})
+        headers = Headers({b"Accept": [ACCEPT]})
         if validators.etag is not None:
             headers.setRawHeaders(b"If-None-Match", [validators.etag.encode("latin-1")])
         if validators.last_modified is not None:
             headers.setRawHeaders(b"If-Modified-Since", [validators.last_modified.encode("latin-1")])
-        response, there = await self._requests.get(target, headers, what)
+        response, there = await self._requests.get(target, headers, what, verbatim=False)
         if response.code == 304:
             return NotModified()
         kind = header(response.headers, "Content-Type") or ""

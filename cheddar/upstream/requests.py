@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from attrs import define, field
+from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IResponse
+from twisted.web.iweb import IAgent, IBodyProducer, IResponse
+from zope.interface import implementer
 
 from cheddar import __version__
 from cheddar.errors import CheddarError, UpstreamBroken, UpstreamUnavailable
@@ -68,9 +70,12 @@ class Requests:
         fresh = Agent.usingEndpointFactory(reactor, endpoints, HTTPConnectionPool(reactor, persistent=False))
         return cls(reactor, timeout, rules, credentials, breakers, pool, kept, fresh)
 
-    async def get(self, target: Target, headers: Headers, what: str) -> tuple[IResponse, Target]:
+    async def get(
+        self, target: Target, headers: Headers, what: str, *, verbatim: bool = True
+    ) -> tuple[IResponse, Target]:
         """
         @param what: what is asked for, for messages.
+        @param verbatim: whether the body must be the bytes that upstream keeps; else it may come compressed.
         @return: an answer that is 200 (or 304, where C{headers} are conditional), its body not yet taken; and the
             address that gave it.
         @raise NotFound: [UpstreamUnavailable, UpstreamBroken]
@@ -78,7 +83,7 @@ class Requests:
         self._rules.check(target)
         conditional = headers.hasHeader(b"If-None-Match") or headers.hasHeader(b"If-Modified-Since")
         for _ in range(MAX_REDIRECTS + 1):
-            response = await self._answer(target, headers, what)
+            response = await self._answer(target, headers, what, verbatim)
             if response.code not in REDIRECTS:
                 if response.code == 304 and conditional:
                     return response, target
@@ -98,11 +103,11 @@ class Requests:
         """Forget the idle connections, and their timers."""
         self._kept_pool.closeCachedConnections().addErrback(lambda _: None)
 
-    async def _answer(self, target: Target, headers: Headers, what: str) -> IResponse:
+    async def _answer(self, target: Target, headers: Headers, what: str, verbatim: bool) -> IResponse:
         breaker = self._breakers.of(target.origin)
         breaker.enter()
         try:
-            response = await self._send_twice(target, headers)
+            response = await self._send_twice(target, headers, verbatim)
         except UpstreamBroken:
             breaker.left()
             raise
@@ -124,9 +129,9 @@ class Requests:
         if response.code == 429 and wait is not None:
             breaker.hold(wait)
 
-    async def _send_twice(self, target: Target, headers: Headers) -> IResponse:
+    async def _send_twice(self, target: Target, headers: Headers, verbatim: bool) -> IResponse:
         try:
-            return await self._send(self._kept, target, headers)
+            return await self._send(self._kept, target, headers, verbatim)
         except (CheddarError, CancelledError):
             raise
         except Exception as error:
@@ -134,21 +139,63 @@ class Requests:
                 raise error_from(error, target) from error
             _log.info("{origin} closed a connection without an answer: asking once more", origin=str(target.origin))
         try:
-            return await self._send(self._fresh, target, headers)
+            return await self._send(self._fresh, target, headers, verbatim)
         except CancelledError:
             raise
         except Exception as error:
             raise error_from(error, target) from error
 
-    def _send(self, agent: IAgent, target: Target, headers: Headers) -> Deferred[IResponse]:
+    def _send(self, agent: IAgent, target: Target, headers: Headers, verbatim: bool) -> Deferred[IResponse]:
         headers = headers.copy()
         headers.setRawHeaders(b"User-Agent", [self._user_agent])
         authorization = self._credentials.authorization(target)
         if authorization is not None:
             headers.setRawHeaders(b"Authorization", [authorization])
-        return _within(
-            self._timeout, self._clock, agent.request(b"GET", str(target).encode("ascii"), headers, None), target
-        )
+        if verbatim or ":" in target.origin.host:
+            # treq always adds gzip to what is accepted, and takes an IPv6 address for a name to be encoded.
+            if not verbatim:
+                headers.setRawHeaders(b"Accept-Encoding", [b"gzip"])
+            asked = agent.request(b"GET", str(target).encode("ascii"), headers, None)
+        else:
+            asked = _get_compressed(agent, target, headers, self._clock)
+        return _within(self._timeout, self._clock, asked, target)
+
+
+_CODING, _SET_ASIDE = b"Content-Encoding", b"X-Set-Aside-Content-Encoding"
+
+
+@implementer(IAgent)
+@define(eq=False)
+class _CodingSetAside:
+    """
+    Hides an answer's content coding from treq, which would inflate it without a bound: 65 kB on the wire can become
+    64 MiB in one call.
+    """
+
+    _agent: IAgent
+
+    def request(
+        self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
+    ) -> Deferred[IResponse]:
+        """See L{IAgent.request}."""
+        return self._agent.request(method, uri, headers, bodyProducer).addCallback(_rename, _CODING, _SET_ASIDE)
+
+
+def _rename(response: IResponse, old: bytes, new: bytes) -> IResponse:
+    values = response.headers.getRawHeaders(old)
+    if values is not None:
+        response.headers.removeHeader(old)
+        response.headers.setRawHeaders(new, values)
+    return response
+
+
+def _get_compressed(agent: IAgent, target: Target, headers: Headers, clock: IReactorTime) -> Deferred[IResponse]:
+    # A client of its own for each request: no cookie outlives the answer that set it.
+    client: Any = HTTPClient(_CodingSetAside(agent))  # its types want more of a reactor than the clock it uses
+    asked: Deferred[IResponse] = client.get(
+        str(target), headers=headers, allow_redirects=False, unbuffered=True, reactor=clock
+    )
+    return asked.addCallback(_rename, _SET_ASIDE, _CODING)
 
 
 def _within(seconds: float, clock: IReactorTime, asked: Deferred[IResponse], target: Target) -> Deferred[IResponse]:

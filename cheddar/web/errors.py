@@ -23,6 +23,7 @@ from cheddar.errors import (
 )
 from cheddar.formats.negotiation import wants_html
 from cheddar.web.bodies import Response
+from cheddar.web.pages import CONTENT_SECURITY_POLICY
 from cheddar.web.request import CheddarRequest
 
 
@@ -96,6 +97,7 @@ class Problems:
             root = "../" * max(0, uri.partition(b"?")[0].count(b"/") - 1)
             body = self._page(status, title, detail, root)
             content_type = "text/html; charset=utf-8"
+            headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
         else:
             body = json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail}).encode()
             content_type = "application/problem+json"

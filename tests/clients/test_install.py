@@ -27,7 +27,7 @@ def uv_install(index: str, what: str, folder: Path) -> CompletedProcess[str]:
     """uv, without any cache."""
     return run(
         "uv", "pip", "install", "--no-cache", "--default-index", index, "--target", str(folder / "lib"), what,
-        home=folder, environ={"UV_PYTHON": str(environment("uv") / "python")},
+        home=folder, environ={"UV_PYTHON": str(environment("uv") / "python"), "UV_HTTP_RETRIES": "1"},
     )  # fmt: skip
 
 

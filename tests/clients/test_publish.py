@@ -130,7 +130,7 @@ def test_flit(cheddar: CheddarProcess, tmp_path: Path) -> None:
 
     def publish() -> CompletedProcess[str]:
         return run(
-            "flit", "publish", "--no-setup-py", home=tmp_path / "home", cwd=project,
+            "flit", "publish", home=tmp_path / "home", cwd=project,
             environ={**environ, "SOURCE_DATE_EPOCH": "1700000000"},
         )  # fmt: skip
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.defer import gatherResults
 from twisted.python.threadpool import ThreadPool
 from zope.interface.verify import verifyObject
 
@@ -359,19 +358,28 @@ async def test_steps_of_a_commit(reactor: Any, pool: ThreadPool, root: Path) -> 
     assert list((root / ".incoming").iterdir()) == [root / ".incoming" / "gate"]
 
 
-async def test_commits_and_deletes_at_once(storage: Any) -> None:
+async def test_commits_and_deletes_at_once(storage: Any, root: Path) -> None:
     """A commit is not hurt by a delete that empties its folder at the same moment."""
-    for _ in range(30):
-        await put(storage, "releases/flask/0123456789abcdef/other", b"x")
-        await gatherResults([storage.delete("releases/flask/0123456789abcdef/other"), commit(storage)])
-        assert await storage.read(KEY, 10) == b"y"
-        await storage.delete(KEY)
+    over = threading.Event()
 
+    def keep_deleting() -> None:
+        # What a delete does to folders that it emptied, as fast as can be.
+        while not over.wait(0.0001):
+            try:
+                os.rmdir(root / "releases" / "flask")
+            except OSError:
+                continue
 
-def commit(storage: Any) -> Any:
-    from twisted.internet.defer import Deferred
-
-    return Deferred.fromCoroutine(put(storage, content=b"y"))
+    deleting = threading.Thread(target=keep_deleting)
+    deleting.start()
+    try:
+        for _ in range(50):
+            await put(storage, "releases/flask/file", b"y")
+            assert await storage.read("releases/flask/file", 10) == b"y"
+            await storage.delete("releases/flask/file")
+    finally:
+        over.set()
+        deleting.join()
 
 
 def child(*arguments: Any) -> subprocess.Popen[str]:

@@ -162,10 +162,14 @@ async def test_killed(store: RedisStore, server: RedisServer, reactor: Any) -> N
 
 @pytest.mark.deadline(30)
 async def test_hangs(store: RedisStore, server: RedisServer, reactor: Any) -> None:
-    """Redis hangs (SIGSTOP): every call fails in time, again and again, and works when it goes on."""
+    """Redis hangs (SIGSTOP): every call fails in time, again and again, and works when it goes on. Connections that
+    did not answer are not used again: the machine behind them may be gone without a word."""
     server.stop()
+    hanging = connections(store)
+    assert hanging
     await every_call_fails(store)
     await every_call_fails(store)
+    assert not hanging & connections(store)
     server.cont()
     assert await seconds_until_well(store, reactor) < 2
     await every_call_works(store)
@@ -193,6 +197,14 @@ async def test_down_at_start(server: RedisServer, opened: Callable[[str], Awaita
     server.restart()
     assert await seconds_until_well(store, reactor) < 2
     await every_call_works(store)
+
+
+async def test_tries_again_soon(store: RedisStore) -> None:
+    """However long Redis is away, a new connection is tried every second or so, and not in a tight loop."""
+    pool = store._connection._pool
+    assert pool is not None
+    assert max(pool.retryDelay(attempt) for attempt in range(1, 500)) < 1.8
+    assert min(pool.retryDelay(attempt) for attempt in range(1, 500)) > 0.1
 
 
 async def test_dies_under_way(store: RedisStore, server: RedisServer, reactor: Any) -> None:
