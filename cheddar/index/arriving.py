@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from attrs import evolve
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, gatherResults, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -179,6 +179,7 @@ class Download:
         self._leaving: IDelayedCall | None = None
         self._waiters: list[Deferred[None]] = []
         self._task: Deferred[None] | None = None
+        self._cleaning: list[Deferred[None]] = []
 
     def start(self) -> None:
         """Begin."""
@@ -265,7 +266,7 @@ class Download:
             self.log.failure("Download of {name} failed", name=self._file.filename, failure=failure)
         return type(error).__name__
 
-    def _ended(self, outcome: str) -> None:
+    def _ended(self, outcome: str) -> Deferred[None]:
         metrics.downloads.labels(outcome).inc()
         metrics.downloads_under_way.dec()
         self._forget(self)
@@ -273,6 +274,7 @@ class Download:
             self._leaving.cancel()
             self._leaving = None
         self._wake()
+        return gatherResults(self._cleaning).addCallback(lambda _: None)
 
     async def _obtain(self) -> IStoredFile:
         try:
@@ -286,6 +288,7 @@ class Download:
             if self.attempt is None or self._seats <= self.attempt.followers:
                 raise  # nobody is left whom a second try could help
             self.log.warn("Asking upstream once more for {name}: {error}", name=self._file.filename, error=error)
+            self._wake()
         return await self._try()
 
     async def _try(self) -> IStoredFile:
@@ -298,11 +301,13 @@ class Download:
             attempt.verified = True
             return stored
         except Exception as error:
+            # Who waits is told by what follows: not before it is certain that nobody joins what is dead.
             attempt.failure = UpstreamUnavailable(GIVEN_UP) if isinstance(error, CancelledError) else error
-            self._wake()
+            self._cleaning.append(writer.abort().addErrback(self._not_cleaned))
             raise
-        finally:
-            await writer.abort()
+
+    def _not_cleaned(self, failure: Failure) -> None:
+        self.log.warn("A partial file is left: {error}", error=failure.value)
 
     async def _store(self, writer: IFileWriter) -> IStoredFile:
         digests = await writer.finish()

@@ -9,7 +9,6 @@ each is printed, so that a run that is not killed tells how many there are.
 
 from __future__ import annotations
 
-import functools
 import os
 import signal
 import sys
@@ -17,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import cheddar.service
+from cheddar.deferreds import returns_deferred
+from cheddar.index.local import LocalIndex
+from cheddar.interfaces import IProjectStore
 from cheddar.storage.filesystem import FilesystemStorage
-from cheddar.store.sqlite import SQLiteStore
 
 
 class Steps:
@@ -40,28 +41,30 @@ def main(arguments: list[str]) -> None:
     """Run twistd with the steps built in."""
     steps = Steps(int(arguments[0]))
 
-    class CrashingStore(SQLiteStore):
+    class CrashingProjects:
         """Tells when a row is about to be written, and when it is."""
 
-        def __init__(self, *args: Any) -> None:
-            super().__init__(*args)
-            add_file = self.projects.add_file
+        def __init__(self, projects: IProjectStore) -> None:
+            self._projects = projects
 
-            async def crashing_add_file(*args: Any) -> None:
-                steps("before the row")
-                await add_file(*args)
-                steps("after the row")
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._projects, name)
 
-            from cheddar.deferreds import returns_deferred
+        @returns_deferred
+        async def add_file(self, *args: Any) -> None:
+            steps("before the row")
+            await self._projects.add_file(*args)
+            steps("after the row")
 
-            object.__setattr__(self.projects, "add_file", returns_deferred(crashing_add_file))
+    def local_index(projects: IProjectStore, *args: Any) -> LocalIndex:
+        return LocalIndex(CrashingProjects(projects), *args)  # type: ignore[arg-type]  # it has what is used
 
     def storage(root: Path, *args: Any) -> FilesystemStorage:
         # The cache of upstream's files takes no part in an upload.
         return FilesystemStorage(root, *args, **({"checkpoint": steps} if root.name == "local" else {}))
 
-    cheddar.service.FilesystemStorage = functools.wraps(FilesystemStorage)(storage)  # type: ignore[misc,assignment]
-    cheddar.service.SQLiteStore = CrashingStore  # type: ignore[misc]
+    cheddar.service.FilesystemStorage = storage  # type: ignore[misc,assignment]
+    cheddar.service.LocalIndex = local_index  # type: ignore[misc,assignment]
     from twisted.scripts.twistd import run
 
     sys.argv = ["twistd", *arguments[1:]]

@@ -114,7 +114,10 @@ def _module(name: str) -> str:
 
 
 def _padding(name: str, version: str, size: int) -> bytes:
-    return random.Random(f"{name} {version}").randbytes(size)
+    source = random.Random(f"{name} {version}")
+    # randbytes takes the number of bits as a C int.
+    pieces = [source.randbytes(1 << 24) for _ in range(size >> 24)]
+    return b"".join((*pieces, source.randbytes(size & 0xFFFFFF)))
 
 
 def _record_digest(content: bytes) -> str:
