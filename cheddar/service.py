@@ -134,6 +134,7 @@ class Cheddar(Service):
             negative_ttl=settings.negative_ttl,
             wait=settings.listing_wait,
             owns=local.owns,
+            concurrency=settings.refresh_concurrency,
         )
         if upstream is not None:
             holder = f"{socket.gethostname()}-{os.getpid()}-{token_hex(4)}"

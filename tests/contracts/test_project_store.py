@@ -230,6 +230,16 @@ async def test_reuse(store: IStore) -> None:
     assert (await store.projects.project("spam")).files == (wheel(content="f"),)
 
 
+async def test_reuse_of_unknown_bytes(store: IStore) -> None:
+    """Where nobody knows which bytes a removed file had, no bytes are the same."""
+    unknown = evolve(wheel(), digests={"md5": "a" * 32})
+    await store.projects.add_file("spam", "spam", unknown, False)
+    await store.projects.remove_files("spam", Selector("1.0"))
+    for file in (unknown, wheel()):
+        with pytest.raises(AlreadyExists):
+            await store.projects.add_file("spam", "spam", file, False)
+
+
 async def test_reuse_after_release(store: IStore) -> None:
     """Giving up a project's name does not make its file names new."""
     await store.projects.add_file("spam", "spam", wheel(content="a"), False)
@@ -306,6 +316,24 @@ async def test_concurrent_changes_of_one_project(under_test: StoreUnderTest) -> 
     assert [result for succeeded, result in results if not succeeded] == []
     files = {file.version: file.yanked for file in (await nodes[1].projects.project("spam")).files}
     assert files == {version: version for version in versions} | {f"2.{number}": None for number in range(4)}
+
+
+async def test_removed_stays_removed(under_test: StoreUnderTest) -> None:
+    """A file that is removed while somebody else yanks it is gone: the mark does not bring it back."""
+    nodes = [under_test.store, await under_test.another()]
+    for number in range(10):
+        version = f"1.{number}"
+        await nodes[0].projects.add_file("spam", "spam", wheel(version), True)
+        yanked, removed = await DeferredList(
+            [
+                nodes[0].projects.set_yanked("spam", Selector(version), "x"),
+                nodes[1].projects.remove_files("spam", Selector(version)),
+            ],
+            consumeErrors=True,
+        )
+        assert removed[0], removed[1]
+        assert yanked[0] or yanked[1].check(NotFound)
+        assert (await nodes[0].projects.project("spam")).files == ()
 
 
 async def test_survives_a_restart(under_test: StoreUnderTest) -> None:

@@ -213,6 +213,17 @@ def lying_size() -> bytes:
     return data.replace(struct.pack("<I", len(huge)), struct.pack("<I", 100))
 
 
+def longer_name_in_header() -> bytes:
+    """A wheel whose first local header takes the extra field for a part of the name."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        first = zipfile.ZipInfo("demo.py")
+        first.extra = b"\x99\x99\x00\x00"
+        archive.writestr(first, b"x = 1\n")
+        archive.writestr("demo-1.0.dist-info/METADATA", METADATA)
+    return changed(target.getvalue(), 26, struct.pack("<2H", len("demo.py") + 4, 0))
+
+
 BROKEN_WHEELS: dict[str, Callable[[], bytes]] = {
     "empty file": lambda: b"",
     "text": lambda: b"not an archive" * 100,
@@ -240,6 +251,8 @@ BROKEN_WHEELS: dict[str, Callable[[], bytes]] = {
     "absolute path": lambda: wheel(("/etc/cron.d/x", b"x")),
     "drive": lambda: wheel(("c:/x", b"x")),
     "control character": lambda: wheel(("a\nb", b"x")),
+    "DEL in a name": lambda: wheel(("a\x7f.py", b"x")),
+    "longer name in the header": longer_name_in_header,
     "NUL in a name": lambda: wheel(("a.pyXb", b"x")).replace(b"a.pyXb", b"a.py\0b"),
     "bomb": lambda: wheel(("zeros", b"\0" * 70_000_000)),
     "bomb by overlap": lambda: overlapping(1000),
@@ -283,6 +296,10 @@ WHY_WHEELS = {
     "absolute path": "not allowed",
     "drive": "not allowed",
     "control character": "not allowed",
+    "DEL in a name": lambda: wheel(("a\x7f.py", b"x")),
+    "longer name in the header": longer_name_in_header,
+    "DEL in a name": "not allowed",
+    "longer name in the header": "differ",
     "NUL in a name": "not allowed",
     "bomb": "50 times",
     "bomb by overlap": "overlaps",
@@ -307,6 +324,15 @@ def test_hostile_wheels(name: str) -> None:
 def extended(record: bytes, kind: bytes = tarfile.XHDTYPE) -> bytes:
     """An extended header."""
     return raw_member(b"x", kind, len(record), record.ljust(512, b"\0"))
+
+
+def negative_size() -> bytes:
+    """PKG-INFO with a size below zero, which the binary form of numbers allows."""
+    header = bytearray(raw_member(b"demo-1.0/PKG-INFO", tarfile.REGTYPE, 0))
+    header[124:136] = b"\xff" * 12
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header) + bytes(1024)
 
 
 def pax(*records: tuple[str, str]) -> tuple[tarfile.TarInfo, bytes]:
@@ -359,6 +385,7 @@ BROKEN_SDISTS: dict[str, Callable[[], bytes]] = {
     "pax record endless": lambda: gzip.compress(
         raw_member(b"x", tarfile.XHDTYPE, 12, b"0 path=abc\n".ljust(512, b"\0"))
     ),
+    "negative size": lambda: gzip.compress(negative_size()),
     "pax size": lambda: sdist(pax(("size", "-5"))),
     "long name of 1 GiB": lambda: gzip.compress(raw_member(b"x", tarfile.GNUTYPE_LONGNAME, 2**30)),
     "chained headers": lambda: gzip.compress(extended(b"12 path=abc\n") * 110_000, 1),
@@ -406,6 +433,7 @@ WHY_SDISTS = {
     "global header renames": "global header",
     "pax record wrong": "extended header",
     "pax record endless": "extended header",
+    "negative size": "negative",
     "pax size": "not a number",
     "long name of 1 GiB": "may have 1048576",
     "chained headers": "unpacks to more than",
@@ -481,19 +509,19 @@ def many_entries() -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("make", "filename"),
+    ("make", "filename", "why"),
     [
-        (growing_bomb, SDIST),
-        (many_entries, WHEEL),
-        (lambda: overlapping(10_000_000), WHEEL),
-        (BROKEN_WHEELS["bomb"], WHEEL),
+        (growing_bomb, SDIST, "unpacks to more than"),
+        (many_entries, WHEEL, "more than 100000 files"),
+        (lambda: overlapping(10_000_000), WHEEL, "50 times"),
+        (BROKEN_WHEELS["bomb"], WHEEL, "50 times"),
     ],
 )
-def test_bombs_cost_little(make: Callable[[], bytes], filename: str) -> None:
+def test_bombs_cost_little(make: Callable[[], bytes], filename: str, why: str) -> None:
     """However much an archive says it holds, reading it takes seconds, and memory that does not grow with it."""
     data = make()
     before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
-    with pytest.raises(Invalid):
+    with pytest.raises(Invalid, match=why):
         read(data, filename)
     assert time.process_time() - started < 5
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024

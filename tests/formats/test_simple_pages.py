@@ -256,6 +256,12 @@ def test_unknown_size_makes_it_version_1_0() -> None:
     assert b'content="1.0"' in simple_html.render_project(project, ROOT)
 
 
+def test_core_metadata_without_a_digest() -> None:
+    """Where only its existence is known, core metadata is true: an empty object could mean none."""
+    page = json.loads(simple_json.render_project(Project("foo-bar", (local_file(core_metadata={}),)), ROOT))
+    assert page["files"][0]["core-metadata"] is page["files"][0]["dist-info-metadata"] is True
+
+
 def test_quarantined_project_offers_nothing() -> None:
     """A quarantined project has a page without files, in both formats."""
     project = Project("foo-bar", (local_file(),), ("1.0",), status="quarantined", status_reason="malware")

@@ -169,6 +169,7 @@ async def test_hangs(store: RedisStore, server: RedisServer, reactor: Any) -> No
     assert hanging
     await every_call_fails(store)
     await every_call_fails(store)
+    await deferLater(reactor, 0.05, lambda: None)
     assert not hanging & connections(store)
     server.cont()
     assert await seconds_until_well(store, reactor) < 2
@@ -377,6 +378,17 @@ async def test_keys(store: RedisStore, server: RedisServer) -> None:
     lines = [line for line in server.command("KEYS", "*").split(b"\r\n") if line[:1] not in (b"*", b"$", b"")]
     assert len(lines) > 8
     assert [line for line in lines if not line.startswith((b"cheddar.2.", b"cheddar.user."))] == []
+
+
+async def test_noting_a_time_makes_nothing(store: RedisStore, server: RedisServer) -> None:
+    """Times of pages that are not remembered leave no trace, so that names that clients make up fill no memory."""
+    await store.pages.touch("remote", "spam", 1.0)
+    await store.pages.mark_checked("remote", "spam", 1.0)
+    assert server.command("KEYS", "*") == b"*0\r\n"
+    await store.pages.put("remote", "spam", listing())
+    assert server.command("KEYS", "*") != b"*0\r\n"
+    await store.pages.drop("remote", "spam")
+    assert server.command("KEYS", "*") == b"*0\r\n"
 
 
 async def test_damaged_values(store: RedisStore, server: RedisServer) -> None:

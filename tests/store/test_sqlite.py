@@ -72,6 +72,15 @@ def held_by_another_process(path: Path) -> Iterator[None]:
             assert holder.wait(10) == 0
 
 
+async def starting_is_refused(store: SQLiteStore, error: type[Exception], match: str) -> None:
+    """Starting fails, and leaves nothing open."""
+    try:
+        with pytest.raises(error, match=match):
+            await store.start()
+    finally:
+        await store.stop()
+
+
 async def test_file_is_private(store: SQLiteStore, path: Path) -> None:
     """The folder and the files, which hold password hashes, are open to their owner alone."""
     await store.accounts.put_user(User("ann", "x"))
@@ -158,8 +167,7 @@ async def test_newer_schema(store: SQLiteStore, make: Callable[[], SQLiteStore],
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
     before = path.read_bytes()
-    with pytest.raises(SettingsError, match=r"newer Cheddar.*backup.*cheddar rebuild"):
-        await make().start()
+    await starting_is_refused(make(), SettingsError, r"newer Cheddar.*backup.*cheddar rebuild")
     assert path.read_bytes() == before
 
 
@@ -168,8 +176,7 @@ async def test_another_programs_database(make: Callable[[], SQLiteStore], path: 
     path.parent.mkdir()
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE theirs (x)")
-    with pytest.raises(SettingsError, match=r"another program.*DATA_DIR"):
-        await make().start()
+    await starting_is_refused(make(), SettingsError, r"another program.*DATA_DIR")
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("theirs",)]
 
@@ -179,8 +186,7 @@ async def test_not_a_database(make: Callable[[], SQLiteStore], path: Path, garba
     """A file that is no database is refused and left as it is; the message says what to do."""
     path.parent.mkdir()
     path.write_bytes(garbage)
-    with pytest.raises(StoreUnavailable, match=r"damaged.*backup.*cheddar rebuild"):
-        await make().start()
+    await starting_is_refused(make(), StoreUnavailable, r"damaged.*backup.*cheddar rebuild")
     assert path.read_bytes() == garbage
 
 
@@ -220,9 +226,7 @@ async def test_folder_cannot_be_made(tmp_path: Path, reactor: Any) -> None:
     """Where the database cannot be, the message names it and says why."""
     (tmp_path / "file").write_text("")
     store = SQLiteStore(tmp_path / "file" / "cheddar.sqlite", 50, reactor, Clock())
-    with pytest.raises(StoreUnavailable, match=r"file/cheddar\.sqlite.*DATA_DIR"):
-        await store.start()
-    await store.stop()
+    await starting_is_refused(store, StoreUnavailable, r"file/cheddar\.sqlite.*DATA_DIR")
 
 
 async def test_disk_full(store: SQLiteStore) -> None:

@@ -160,7 +160,7 @@ async def _send(reactor: Any, request: Request, seen: Seen, fault: Fault, body: 
         return
     seen.ended = "whole"
     if fault.content_length is not None or fault.framing == "close":
-        request.channel.transport.loseConnection()
+        request.channel.loseConnection()
     else:
         request.finish()
 
@@ -174,7 +174,7 @@ async def _break_off(reactor: Any, request: Request, seen: Seen, how: Literal["h
     if how == "reset":
         request.channel.transport.abortConnection()
     else:
-        request.channel.transport.loseConnection()
+        request.channel.loseConnection()
 
 
 def _flipped(body: Iterator[bytes], offset: int) -> Iterator[bytes]:

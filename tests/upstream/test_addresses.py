@@ -147,7 +147,9 @@ def test_not_public(address: str, reason: str) -> None:
     assert rules.reason_against(OWN, address) is None
 
 
-@pytest.mark.parametrize("address", ["1.1.1.1", "203.0.113.80", "151.101.0.223", "2606:4700::1", "::ffff:1.1.1.1", "64:ff9b::101:101"])
+@pytest.mark.parametrize(
+    "address", ["1.1.1.1", "203.0.113.80", "151.101.0.223", "2606:4700::1", "::ffff:1.1.1.1", "64:ff9b::101:101"]
+)
 def test_public(address: str) -> None:
     """Public addresses are asked."""
     assert AddressRules(OWN).reason_against(Origin("https", "files.example", 443), address) is None
