@@ -254,6 +254,7 @@ class IProjectStore(Interface):
         @param allow_reuse: whether a name that was used and removed may come back with other bytes.
         @raise AlreadyExists: the project has a file of that name; or had one, with other bytes, and
             reuse is not allowed.
+        @raise Forbidden: the project is archived or quarantined: it takes no files (PEP 792).
         """
 
     def put_file(project: str, display_name: str, file: File) -> Deferred[None]:
@@ -271,8 +272,11 @@ class IProjectStore(Interface):
         remembered as used. @return: what was removed. [NotFound for none]
         """
 
+    def set_status(project: str, status: str, reason: str | None) -> Deferred[None]:
+        """Set the PEP 792 status marker: C{active}, C{archived}, C{quarantined} or C{deprecated}. [NotFound]"""
+
     def release_name(name: str) -> Deferred[None]:
-        """Free a name that has no files. [NotFound: nobody has it; Invalid: it has files]"""
+        """Free a name that has no files; its status goes too. [NotFound: nobody has it; Invalid: it has files]"""
 
     def serial() -> Deferred[int]:
         """The number of the last change; 0 before the first."""

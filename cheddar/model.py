@@ -65,6 +65,11 @@ class File:
     uploaded_by: str = ""
 
 
+#: The status markers of PEP 792, and those whose projects take no files.
+STATUSES = ("active", "archived", "quarantined", "deprecated")
+CLOSED_STATUSES = frozenset({"archived", "quarantined"})
+
+
 @frozen
 class Project:
     """

@@ -91,16 +91,41 @@ def load_page(text: str) -> CachedPage:
     return _checked(_page, head, lines)
 
 
-def assemble_project(name: str, display_name: str, serial: int, lines: Iterable[str]) -> Project:
+def dump_status(status: str, reason: str | None) -> str:
+    """A project's status marker as a line; empty for C{active} without a reason."""
+    return "" if status == "active" and not reason else json.dumps([status, reason])
+
+
+def load_status(line: str) -> tuple[str, str | None]:
+    """The opposite of L{dump_status}. @raise StoreUnavailable: the line is damaged."""
+
+    def read() -> tuple[str, str | None]:
+        status, reason = json.loads(line)
+        return str(status), reason
+
+    return _checked(read) if line else ("active", None)
+
+
+def assemble_project(name: str, display_name: str, serial: int, lines: Iterable[str], status: str = "") -> Project:
     """
     A local project from what a store keeps of it: its files in the order of an index, and their versions.
 
     @param lines: a line of L{dump_file} for each file, in any order.
+    @param status: a line of L{dump_status}.
     @raise StoreUnavailable: a line is damaged.
     """
     files = sort_files(load_files(lines))
     versions = tuple(dict.fromkeys(file.version for file in files))
-    return Project(name=name, files=files, versions=versions, display_name=display_name, serial=serial)
+    marker, reason = load_status(status)
+    return Project(
+        name=name,
+        files=files,
+        versions=versions,
+        display_name=display_name,
+        status=marker,
+        status_reason=reason,
+        serial=serial,
+    )
 
 
 def _checked(read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -10,7 +10,7 @@ from attrs import evolve
 from twisted.internet.defer import DeferredList
 from zope.interface.verify import verifyObject
 
-from cheddar.errors import AlreadyExists, Invalid, NotFound
+from cheddar.errors import AlreadyExists, Forbidden, Invalid, NotFound
 from cheddar.interfaces import IProjectStore, IStore
 from cheddar.model import File, Selector
 from tests.contracts.conftest import HISTORY_SIZE, StoreUnderTest
@@ -318,19 +318,21 @@ async def test_concurrent_changes_of_one_project(under_test: StoreUnderTest) -> 
     assert files == {version: version for version in versions} | {f"2.{number}": None for number in range(4)}
 
 
-async def test_removed_stays_removed(under_test: StoreUnderTest) -> None:
+@pytest.mark.parametrize("yank_first", [True, False])
+async def test_removed_stays_removed(under_test: StoreUnderTest, yank_first: bool) -> None:
     """A file that is removed while somebody else yanks it is gone: the mark does not bring it back."""
     nodes = [under_test.store, await under_test.another()]
-    for number in range(10):
-        version = f"1.{number}"
-        await nodes[0].projects.add_file("spam", "spam", wheel(version), True)
-        yanked, removed = await DeferredList(
-            [
-                nodes[0].projects.set_yanked("spam", Selector(version), "x"),
-                nodes[1].projects.remove_files("spam", Selector(version)),
-            ],
-            consumeErrors=True,
+    for number in range(5):
+        chosen = Selector(f"1.{number}")
+        await nodes[0].projects.add_file("spam", "spam", wheel(chosen.version), True)
+        changes = [
+            lambda chosen=chosen: nodes[0].projects.set_yanked("spam", chosen, "x"),
+            lambda chosen=chosen: nodes[1].projects.remove_files("spam", chosen),
+        ]
+        results = await DeferredList(
+            [change() for change in (changes if yank_first else changes[::-1])], consumeErrors=True
         )
+        yanked, removed = results if yank_first else results[::-1]
         assert removed[0], removed[1]
         assert yanked[0] or yanked[1].check(NotFound)
         assert (await nodes[0].projects.project("spam")).files == ()
@@ -353,3 +355,40 @@ async def test_large_project(store: IStore) -> None:
     project = await store.projects.project("spam")
     assert project.files == tuple(files)
     assert await store.projects.set_yanked("spam", Selector("1.399"), "") == 1
+
+
+@pytest.mark.parametrize("status", ["archived", "quarantined", "deprecated"])
+async def test_status(store: IStore, status: str) -> None:
+    """A status and its reason are kept (PEP 792); two of them let the project take no files, until it is active."""
+    with pytest.raises(NotFound):
+        await store.projects.set_status("spam", status, None)
+    await store.projects.add_file("spam", "Spam", wheel("1.0"), True)
+    before = await store.projects.serial()
+    await store.projects.set_status("spam", status, 'it has "quotes" & é')
+    project = await store.projects.project("spam")
+    assert project is not None
+    assert (project.status, project.status_reason) == (status, 'it has "quotes" & é')
+    assert await store.projects.serial() > before
+    if status == "deprecated":
+        await store.projects.add_file("spam", "Spam", wheel("2.0"), True)
+    else:
+        with pytest.raises(Forbidden, match=status):
+            await store.projects.add_file("spam", "Spam", wheel("2.0"), True)
+    await store.projects.set_status("spam", "active", None)
+    await store.projects.add_file("spam", "Spam", wheel("3.0"), True)
+    project = await store.projects.project("spam")
+    assert project is not None
+    assert (project.status, project.status_reason) == ("active", None)
+    assert len(project.files) == (3 if status == "deprecated" else 2)
+
+
+async def test_status_goes_with_the_name(store: IStore) -> None:
+    """A name that is given up takes no status along."""
+    await store.projects.add_file("spam", "Spam", wheel("1.0"), True)
+    await store.projects.set_status("spam", "archived", None)
+    await store.projects.remove_files("spam", Selector("1.0"))
+    await store.projects.release_name("spam")
+    await store.projects.add_file("spam", "Spam", wheel("1.0"), True)
+    project = await store.projects.project("spam")
+    assert project is not None
+    assert project.status == "active"

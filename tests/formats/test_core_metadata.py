@@ -76,7 +76,9 @@ def test_length_limit() -> None:
     "raw",
     [
         HEAD + b"".join(b"a%d:\n" % number for number in range(400_000)),
+        HEAD + b"".join(b"a%d:\n" % number for number in range(19_000)),
         HEAD + b"a:\n" * 1_000_000,
+        HEAD + b"Content-Type: message/rfc822\n\n" * 5_000,
         HEAD + b":\n" * 1_000_000,
         HEAD + b"Content-Type: message/rfc822\n\n" * 100_000,
         HEAD

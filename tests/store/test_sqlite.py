@@ -277,7 +277,8 @@ async def test_many_files(store: SQLiteStore, path: Path) -> None:
     await store.stop()
     with closing(sqlite3.connect(path)) as connection:
         connection.executemany(
-            "INSERT INTO projects VALUES (?, ?, 1)", [(f"p{number}", f"p{number}") for number in range(2500)]
+            "INSERT INTO projects (name, display_name, serial) VALUES (?, ?, 1)",
+            [(f"p{number}", f"p{number}") for number in range(2500)],
         )
         record = '{"filename":"%s","version":"1.%d","digests":{"sha256":"' + "a" * 64 + '"},"size":1}'
         connection.executemany(

@@ -14,6 +14,8 @@ SERIAL = "cheddar.2.serial"
 OWNED = "cheddar.2.owned"
 #: Hash: name -> serial of the project's last change.
 SERIALS = "cheddar.2.serials"
+#: Hash: name -> status marker and reason, as C{cheddar.formats.records} writes them; nothing for an active project.
+STATUSES = "cheddar.2.statuses"
 #: Set: names that have files.
 LISTED = "cheddar.2.listed"
 #: Sorted set: JSON text of [name, version], by the serial of the latest upload.

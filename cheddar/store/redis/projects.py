@@ -12,10 +12,10 @@ from zope.interface import implementer
 
 from cheddar.deferreds import returns_deferred
 from cheddar.errors import AlreadyExists, Invalid, NotFound, StoreUnavailable
-from cheddar.formats.records import assemble_project, dump_file, load_files
+from cheddar.formats.records import assemble_project, dump_file, dump_status, load_files
 from cheddar.interfaces import IProjectStore
 from cheddar.model import File, Project, Release, Selector
-from cheddar.store.marks import keep_marks
+from cheddar.store.marks import keep_marks, refuse_closed
 from cheddar.store.redis import keys, scripts
 from cheddar.store.redis.connection import RedisConnection
 
@@ -52,7 +52,7 @@ class RedisProjects:
 
     @returns_deferred
     async def add_file(self, project: str, display_name: str, file: File, allow_reuse: bool) -> None:
-        """Add a file, make the name taken, note it in the history. [AlreadyExists]"""
+        """Add a file, make the name taken, note it in the history. [AlreadyExists, Forbidden]"""
         uploaded_at = file.upload_time or datetime.now(timezone.utc)
         outcome = await self._change(
             scripts.ADD_FILE,
@@ -66,6 +66,8 @@ class RedisProjects:
             uploaded_at.isoformat(),
             str(self.history_size),
         )
+        if isinstance(outcome, bytes) and outcome.startswith(b"["):
+            refuse_closed(project, outcome.decode())
         if outcome == b"exists":
             raise AlreadyExists(
                 f"{project} has a file {file.filename} already: files are not replaced, publish a new version."
@@ -128,6 +130,12 @@ class RedisProjects:
         return picked
 
     @returns_deferred
+    async def set_status(self, project: str, status: str, reason: str | None) -> None:
+        """Set the status marker. [NotFound]"""
+        if await self._change(scripts.SET_STATUS, project, dump_status(status, reason)) == b"unknown":
+            raise NotFound(f"There is no local project {project}.")
+
+    @returns_deferred
     async def release_name(self, name: str) -> None:
         """Free a name that has no files. [NotFound, Invalid]"""
         outcome = await self._change(scripts.RELEASE_NAME, name)
@@ -188,6 +196,7 @@ def _keys(project: str) -> Sequence[str]:
         keys.HISTORY_TIMES,
         keys.files(project),
         keys.used(project),
+        keys.STATUSES,
     )
 
 
@@ -196,8 +205,8 @@ def _member(project: str, version: str) -> str:
 
 
 def _assemble(name: str, read: bytes) -> Project:
-    serial, display_name, *lines = read.decode().split("\n")
-    return assemble_project(name, json.loads(display_name), int(serial), lines)
+    serial, display_name, status, *lines = read.decode().split("\n")
+    return assemble_project(name, json.loads(display_name), int(serial), lines, status)
 
 
 def _pick(found: Project | None, project: str, selector: Selector) -> tuple[int, tuple[File, ...]]:

@@ -2,7 +2,7 @@
 Changes of local projects as Lua scripts: Redis runs each whole, and nothing between.
 
 C{KEYS} are those of C{cheddar.store.redis.projects}, always in this order: serial, owned, serials, listed, history,
-history times, files of the project, used names of the project. C{ARGV[1]} is the project.
+history times, files of the project, used names of the project, statuses. C{ARGV[1]} is the project.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ READ_PROJECT = """
 local display_name = redis.call('HGET', KEYS[2], ARGV[1])
 if not display_name then return false end
 local records = redis.call('HVALS', KEYS[7])
+table.insert(records, 1, redis.call('HGET', KEYS[9], ARGV[1]) or '')
 table.insert(records, 1, display_name)
 table.insert(records, 1, redis.call('HGET', KEYS[3], ARGV[1]) or '0')
 return table.concat(records, '\\n')
@@ -41,10 +42,12 @@ return (redis.call('HGET', KEYS[3], ARGV[1]) or '') .. '\\n' .. (redis.call('HGE
 """
 
 # ARGV[2...]: display name, file name, record, SHA-256, '1' where names may be used again, history's member, time,
-# history's size.
+# history's size. Answers with the status where that lets the project take no files.
 ADD_FILE = (
     _ADVANCE
     + """
+local status = redis.call('HGET', KEYS[9], ARGV[1]) or ''
+if string.find(status, '^%["archived"') or string.find(status, '^%["quarantined"') then return status end
 if redis.call('HEXISTS', KEYS[7], ARGV[3]) == 1 then return 'exists' end
 local used = redis.call('HGET', KEYS[8], ARGV[3])
 if used and ARGV[6] ~= '1' and (used == '' or used ~= ARGV[5]) then return 'used' end
@@ -107,6 +110,21 @@ return 1
 """
 )
 
+# ARGV[2]: the line that says the status; empty for none.
+SET_STATUS = (
+    _ADVANCE
+    + """
+if redis.call('HEXISTS', KEYS[2], ARGV[1]) == 0 then return 'unknown' end
+redis.call('HSET', KEYS[3], ARGV[1], advance())
+if ARGV[2] == '' then
+  redis.call('HDEL', KEYS[9], ARGV[1])
+else
+  redis.call('HSET', KEYS[9], ARGV[1], ARGV[2])
+end
+return 'set'
+"""
+)
+
 RELEASE_NAME = (
     _ADVANCE
     + """
@@ -115,6 +133,7 @@ if redis.call('HLEN', KEYS[7]) > 0 then return 'files' end
 advance()
 redis.call('HDEL', KEYS[2], ARGV[1])
 redis.call('HDEL', KEYS[3], ARGV[1])
+redis.call('HDEL', KEYS[9], ARGV[1])
 return 'freed'
 """
 )

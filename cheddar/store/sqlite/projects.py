@@ -11,10 +11,10 @@ from zope.interface import implementer
 
 from cheddar.deferreds import returns_deferred
 from cheddar.errors import AlreadyExists, Invalid, NotFound
-from cheddar.formats.records import assemble_project, dump_file, load_files
+from cheddar.formats.records import assemble_project, dump_file, dump_status, load_files
 from cheddar.interfaces import IProjectStore
 from cheddar.model import File, Project, Release, Selector
-from cheddar.store.marks import keep_marks
+from cheddar.store.marks import keep_marks, refuse_closed
 from cheddar.store.sqlite.connection import Database
 
 
@@ -51,22 +51,25 @@ class SQLiteProjects:
         def read(connection: sqlite3.Connection) -> Project | None:
             # One statement sees one moment: no file of a later change beside an older serial.
             rows = connection.execute(
-                "SELECT display_name, serial, record FROM projects LEFT JOIN files ON project = name WHERE name = ?",
+                "SELECT display_name, serial, status, record FROM projects LEFT JOIN files ON project = name "
+                "WHERE name = ?",
                 (name,),
             ).fetchall()
             if not rows:
                 return None
-            display_name, serial, _ = rows[0]
-            return assemble_project(name, display_name, serial, [row[2] for row in rows if row[2] is not None])
+            display_name, serial, status, _ = rows[0]
+            return assemble_project(name, display_name, serial, [row[3] for row in rows if row[3] is not None], status)
 
         return await self._database.read(read)
 
     @returns_deferred
     async def add_file(self, project: str, display_name: str, file: File, allow_reuse: bool) -> None:
-        """Add a file, make the name taken, note it in the history. [AlreadyExists]"""
+        """Add a file, make the name taken, note it in the history. [AlreadyExists, Forbidden]"""
         sha256 = file.digests.get("sha256")
 
         def add(connection: sqlite3.Connection) -> None:
+            row = connection.execute("SELECT status FROM projects WHERE name = ?", (project,)).fetchone()
+            refuse_closed(project, row[0] if row else "")
             if _record(connection, project, file.filename) is not None:
                 raise AlreadyExists(
                     f"{project} has a file {file.filename} already: files are not replaced, publish a new version."
@@ -81,7 +84,7 @@ class SQLiteProjects:
                 )
             serial = _next_serial(connection)
             connection.execute(
-                "INSERT INTO projects VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
+                "INSERT INTO projects (name, display_name, serial) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
                 "display_name = excluded.display_name, serial = excluded.serial",
                 (project, display_name, serial),
             )
@@ -108,7 +111,8 @@ class SQLiteProjects:
         def put(connection: sqlite3.Connection) -> None:
             serial = _next_serial(connection)
             connection.execute(
-                "INSERT INTO projects VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET serial = excluded.serial",
+                "INSERT INTO projects (name, display_name, serial) VALUES (?, ?, ?) "
+                "ON CONFLICT (name) DO UPDATE SET serial = excluded.serial",
                 (project, display_name, serial),
             )
             record = _record(connection, project, file.filename)
@@ -159,6 +163,20 @@ class SQLiteProjects:
             return picked
 
         return await self._database.change(remove)
+
+    @returns_deferred
+    async def set_status(self, project: str, status: str, reason: str | None) -> None:
+        """Set the status marker. [NotFound]"""
+
+        def mark(connection: sqlite3.Connection) -> None:
+            marked = connection.execute(
+                "UPDATE projects SET status = ? WHERE name = ?", (dump_status(status, reason), project)
+            ).rowcount
+            if not marked:
+                raise NotFound(f"There is no local project {project}.")
+            _note_change(connection, project)
+
+        await self._database.change(mark)
 
     @returns_deferred
     async def release_name(self, name: str) -> None:

@@ -49,8 +49,12 @@ def _tables_of_2_0(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
+def _statuses(connection: sqlite3.Connection) -> None:
+    connection.execute("ALTER TABLE projects ADD COLUMN status TEXT NOT NULL DEFAULT ''")
+
+
 #: Only ever added to at its end: its length is the newest schema's number.
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_tables_of_2_0,)
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_tables_of_2_0, _statuses)
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
