@@ -1,7 +1,8 @@
-"""C{cheddar project}: which names belong to the local index."""
+"""C{cheddar project}: which names belong to the local index, and what state their projects are in."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from twisted.python import usage
@@ -18,11 +19,15 @@ class ListProjects(StoreCommand):
         """See L{StoreCommand.work}."""
         with_files = set(await store.projects.project_names())
         for name in await store.projects.owned_names():
-            terminal.say(name if name in with_files else f"{name} (no files; the name is kept)")
+            project = await store.projects.project(name)
+            notes = [] if name in with_files else ["no files; the name is kept"]
+            if project is not None and project.status != "active":
+                notes.append(": ".join(filter(None, (project.status, project.status_reason))))
+            terminal.say(f"{name} ({'; '.join(notes)})" if notes else name)
 
 
-class ReleaseName(StoreCommand):
-    """C{cheddar project release NAME}"""
+class NamedProject(StoreCommand):
+    """A subcommand for one project."""
 
     synopsis = "NAME"
     name: str
@@ -33,10 +38,61 @@ class ReleaseName(StoreCommand):
             raise usage.UsageError("exactly one project name is needed")
         self.name = normalize(names[0])
 
+
+class ReleaseName(NamedProject):
+    """C{cheddar project release NAME}"""
+
     async def work(self, store: IStore, terminal: Terminal) -> None:
         """See L{StoreCommand.work}."""
         await store.projects.release_name(self.name)
         terminal.say(f"Released the name {self.name}: the remote index may offer a project of that name from now on.")
+
+
+class SetStatus(NamedProject):
+    """C{cheddar project archive NAME --reason TEXT} and its like (PEP 792)"""
+
+    status: ClassVar[str]
+    synopsis = "NAME [--reason TEXT]"
+    optParameters: ClassVar[list[list[str | None]]] = [
+        ["reason", None, None, "Why; shown on the project's page and to installers."]
+    ]
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """The name may stand before the option or behind it. [UsageError]"""
+        given = list(options or ())
+        if given and not given[0].startswith("-"):
+            given = [*given[1:], given[0]]
+        usage.Options.parseOptions(self, given)
+
+    async def work(self, store: IStore, terminal: Terminal) -> None:
+        """See L{StoreCommand.work}."""
+        reason = " ".join((self["reason"] or "").split()) or None
+        await store.projects.set_status(self.name, self.status, reason)
+        terminal.say(f"{self.name} is {self.status} now{f': {reason}' if reason else ''}.")
+
+
+class Archive(SetStatus):
+    """C{cheddar project archive}"""
+
+    status = "archived"
+
+
+class Deprecate(SetStatus):
+    """C{cheddar project deprecate}"""
+
+    status = "deprecated"
+
+
+class Quarantine(SetStatus):
+    """C{cheddar project quarantine}"""
+
+    status = "quarantined"
+
+
+class Activate(SetStatus):
+    """C{cheddar project activate}"""
+
+    status = "active"
 
 
 class Projects(Group):
@@ -45,4 +101,8 @@ class Projects(Group):
     commands: ClassVar[list[tuple[str, type[usage.Options], str]]] = [
         ("list", ListProjects, "List the local projects."),
         ("release", ReleaseName, "Give up the name of a project without files, so that upstream is asked for it."),
+        ("archive", Archive, "Mark a project as finished: its files stay, it takes no more."),
+        ("deprecate", Deprecate, "Mark a project as one not to begin with; all goes on as before."),
+        ("quarantine", Quarantine, "Offer none of a project's files, and take none, until it is activated again."),
+        ("activate", Activate, "Take back what archive, deprecate or quarantine said."),
     ]

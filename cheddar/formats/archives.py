@@ -8,6 +8,7 @@ L{Invalid}. All of this blocks, and belongs into a thread.
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Mapping
 from typing import BinaryIO
 
 from cheddar.errors import Invalid
@@ -43,9 +44,14 @@ def read_core_metadata(file: BinaryIO, filename: str) -> CoreMetadata:
     return core_metadata.parse(raw)
 
 
-def _from_wheel(file: BinaryIO, filename: str) -> bytes:
+def metadata_entry(entries: Mapping[bytes, zip_archive.Entry], filename: str) -> zip_archive.Entry:
+    """
+    Where a wheel has its METADATA.
+
+    @param entries: the wheel's files by their paths.
+    @raise Invalid: not in the one C{.dist-info} folder of the project and the version that C{filename} names.
+    """
     project, version = filenames.parse(filename)
-    entries = zip_archive.check(file, filename)
     folders = {name.partition(b"/")[0] for name in entries if b"/" in name}
     folders = {folder for folder in folders if folder.endswith(_DIST_INFO)}
     if len(folders) != 1:
@@ -57,6 +63,11 @@ def _from_wheel(file: BinaryIO, filename: str) -> bytes:
     entry = entries.get(folder + b"/METADATA")
     if entry is None:
         raise Invalid(f"{filename} has no METADATA in its .dist-info folder. Build it again.")
+    return entry
+
+
+def _from_wheel(file: BinaryIO, filename: str) -> bytes:
+    entry = metadata_entry(zip_archive.check(file, filename), filename)
     return zip_archive.read(file, filename, entry, core_metadata.MAX_CORE_METADATA)
 
 

@@ -48,6 +48,8 @@ def dump_file(file: File) -> str:
         record["key"] = file.key
     if file.uploaded_by:
         record["uploaded_by"] = file.uploaded_by
+    if file.made_metadata:
+        record["made_metadata"] = True
     return _write(record)
 
 
@@ -168,6 +170,7 @@ def _file(record: dict[str, Any]) -> File:
         get("url", ""),
         get("key", ""),
         get("uploaded_by", ""),
+        get("made_metadata", False),
     )
 
 

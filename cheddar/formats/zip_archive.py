@@ -13,7 +13,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Protocol
 
 from attrs import frozen
 
@@ -44,6 +44,16 @@ _FIRST_PRINTABLE, _DELETE = 0x20, 0x7F
 _BLOCK_OVERHEAD = 64 * 1024
 
 
+class Readable(Protocol):
+    """What is asked of a file here."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """As of L{io.IOBase}."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """As of L{io.RawIOBase}."""
+
+
 @frozen
 class Entry:
     """
@@ -65,13 +75,21 @@ class Entry:
 
 
 @frozen
-class _Directory:
+class Directory:
+    """
+    Where an archive's directory is.
+
+    @ivar start: its first byte's position.
+    @ivar end: the position behind its last byte.
+    @ivar entries: how many files it lists.
+    """
+
     start: int
     end: int
     entries: int
 
 
-def check(file: BinaryIO, filename: str) -> dict[bytes, Entry]:
+def check(file: Readable, filename: str) -> dict[bytes, Entry]:
     """
     Check an archive's framing.
 
@@ -82,13 +100,99 @@ def check(file: BinaryIO, filename: str) -> dict[bytes, Entry]:
     """
     try:
         length = file.seek(0, 2)
-        directory = _find_directory(file, filename, length)
-        return _check_entries(file, filename, length, directory)
+        directory = find_directory(file, filename, length)
+        entries = list_entries(file, filename, length, directory)
+        _check_places(file, filename, entries, directory)
+        return entries
     except (struct.error, OverflowError) as error:
         raise _broken(filename, "it ends too early") from error
 
 
-def read(file: BinaryIO, filename: str, entry: Entry, limit: int) -> bytes:
+def find_directory(
+    file: Readable, filename: str, length: int, longest_tail: int = _END.size + _MAX_COMMENT
+) -> Directory:
+    """
+    Find an archive's directory.
+
+    @param length: of the file, in bytes.
+    @param longest_tail: how many bytes at the end to look for the end record in.
+    @raise Invalid: there is none, or none that can be taken.
+    @raise struct.error: the file ends too early.
+    """
+    tail_start = max(0, length - longest_tail)
+    file.seek(tail_start)
+    tail = file.read(longest_tail)
+    at = tail.rfind(b"PK\x05\x06")
+    if at < 0 or len(tail) - at < _END.size:
+        raise _broken(filename, "it has no directory at its end")
+    _, disk, first_disk, here, entries, size, start, comment = _END.unpack_from(tail, at)
+    if at + _END.size + comment != len(tail):
+        raise _broken(filename, "something stands behind its end")
+    end = tail_start + at
+    if _FULL16 in (here, entries) or _FULL32 in (size, start):
+        end, here, entries, size, start = _find_directory64(file, filename, end)
+    if disk or first_disk or here != entries:
+        raise _broken(filename, "it is one part of several")
+    if entries > MAX_ENTRIES or size > MAX_DIRECTORY:
+        raise _broken(filename, f"it has more than {MAX_ENTRIES} files, or a directory over {MAX_DIRECTORY} bytes")
+    if start + size != end:
+        raise _broken(filename, "something stands before its start, or before its end")
+    return Directory(start, end, entries)
+
+
+def list_entries(file: Readable, filename: str, length: int, directory: Directory) -> dict[bytes, Entry]:
+    """
+    The files of an archive by its directory alone, by their paths, undecoded: whether they are where it says is not
+    looked at.
+
+    @param length: of the file, in bytes.
+    @raise Invalid: the directory cannot be taken.
+    @raise struct.error: the file ends too early.
+    """
+    entries: dict[bytes, Entry] = {}
+    unpacked = 0
+    for entry in _entries(file, filename, directory):
+        _check_entry(entry, filename)
+        if entry.name in entries or len(entries) == directory.entries:
+            raise _broken(filename, f"{entry.name[:100]!r} is listed twice, or the number of entries is wrong")
+        unpacked += entry.size
+        entries[entry.name] = entry
+    if len(entries) != directory.entries or not entries:
+        raise _broken(filename, "it is empty, or the number of entries is wrong")
+    if unpacked > RATIO_MATTERS_ABOVE and unpacked > MAX_RATIO * length:
+        raise _broken(filename, f"it unpacks to {unpacked} bytes, more than {MAX_RATIO} times its own size")
+    return entries
+
+
+def check_header(file: Readable, filename: str, entry: Entry) -> tuple[int, ...]:
+    """
+    Compare the header in front of a file's bytes with the directory.
+
+    @return: where the next file, or the directory, may begin.
+    @raise Invalid: they differ.
+    @raise struct.error: the archive ends too early.
+    """
+    file.seek(entry.offset)
+    header = file.read(_LOCAL.size + len(entry.name))
+    signature, _, flags, method, _, _, crc, packed, size, name_length, extra_length = _LOCAL.unpack_from(header)
+    same = (
+        signature == b"PK\x03\x04"
+        and header[_LOCAL.size :] == entry.name
+        and name_length == len(entry.name)
+        and method == entry.method
+        and flags == entry.flags
+    )
+    if not flags & _SIZES_BEHIND:
+        same = same and crc == entry.crc and packed in (entry.packed, _FULL32) and size in (entry.size, _FULL32)
+    if not same:
+        raise _broken(filename, f"its directory and the header of {entry.name[:100]!r} differ")
+    end = entry.offset + _LOCAL.size + name_length + extra_length + entry.packed
+    if flags & _SIZES_BEHIND:
+        return tuple(end + length for length in _DESCRIPTOR_LENGTHS)
+    return (end,)
+
+
+def read(file: Readable, filename: str, entry: Entry, limit: int) -> bytes:
     """
     The bytes of one file of a checked archive.
 
@@ -119,29 +223,7 @@ def _broken(filename: str, what: str) -> Invalid:
     return Invalid(f"{filename} is not a ZIP archive that can be taken: {what}. Build it again.")
 
 
-def _find_directory(file: BinaryIO, filename: str, length: int) -> _Directory:
-    tail_start = max(0, length - _END.size - _MAX_COMMENT)
-    file.seek(tail_start)
-    tail = file.read(_END.size + _MAX_COMMENT)
-    at = tail.rfind(b"PK\x05\x06")
-    if at < 0 or len(tail) - at < _END.size:
-        raise _broken(filename, "it has no directory at its end")
-    _, disk, first_disk, here, entries, size, start, comment = _END.unpack_from(tail, at)
-    if at + _END.size + comment != len(tail):
-        raise _broken(filename, "something stands behind its end")
-    end = tail_start + at
-    if _FULL16 in (here, entries) or _FULL32 in (size, start):
-        end, here, entries, size, start = _find_directory64(file, filename, end)
-    if disk or first_disk or here != entries:
-        raise _broken(filename, "it is one part of several")
-    if entries > MAX_ENTRIES or size > MAX_DIRECTORY:
-        raise _broken(filename, f"it has more than {MAX_ENTRIES} files, or a directory over {MAX_DIRECTORY} bytes")
-    if start + size != end:
-        raise _broken(filename, "something stands before its start, or before its end")
-    return _Directory(start, end, entries)
-
-
-def _find_directory64(file: BinaryIO, filename: str, end: int) -> tuple[int, int, int, int, int]:
+def _find_directory64(file: Readable, filename: str, end: int) -> tuple[int, int, int, int, int]:
     locator_start = end - _LOCATOR64.size
     record_start = locator_start - _END64.size
     if record_start < 0:
@@ -157,7 +239,7 @@ def _find_directory64(file: BinaryIO, filename: str, end: int) -> tuple[int, int
     return record_start, here, entries, size, start
 
 
-def _entries(file: BinaryIO, filename: str, directory: _Directory) -> Iterator[Entry]:
+def _entries(file: Readable, filename: str, directory: Directory) -> Iterator[Entry]:
     file.seek(directory.start)
     data = file.read(directory.end - directory.start)
     position = 0
@@ -198,28 +280,15 @@ def _widened(filename: str, extra: bytes, size: int, packed: int, offset: int) -
     return values[0], values[1], values[2]
 
 
-def _check_entries(file: BinaryIO, filename: str, length: int, directory: _Directory) -> dict[bytes, Entry]:
-    entries: dict[bytes, Entry] = {}
-    unpacked = 0
-    for entry in _entries(file, filename, directory):
-        _check_entry(entry, filename)
-        if entry.name in entries or len(entries) == directory.entries:
-            raise _broken(filename, f"{entry.name[:100]!r} is listed twice, or the number of entries is wrong")
-        unpacked += entry.size
-        entries[entry.name] = entry
-    if len(entries) != directory.entries or not entries:
-        raise _broken(filename, "it is empty, or the number of entries is wrong")
-    if unpacked > RATIO_MATTERS_ABOVE and unpacked > MAX_RATIO * length:
-        raise _broken(filename, f"it unpacks to {unpacked} bytes, more than {MAX_RATIO} times its own size")
+def _check_places(file: Readable, filename: str, entries: dict[bytes, Entry], directory: Directory) -> None:
     # Each file must begin where the one before it ends: nothing hidden in between, nothing used twice.
     ends: tuple[int, ...] = (0,)
     for entry in sorted(entries.values(), key=lambda entry: entry.offset):
         if entry.offset not in ends:
             raise _broken(filename, f"something stands before {entry.name[:100]!r}, or overlaps it")
-        ends = _check_local_header(file, filename, entry)
+        ends = check_header(file, filename, entry)
     if directory.start not in ends:
         raise _broken(filename, "something stands before its directory, or overlaps it")
-    return entries
 
 
 def _check_entry(entry: Entry, filename: str) -> None:
@@ -239,25 +308,3 @@ def _check_entry(entry: Entry, filename: str) -> None:
         or parts[0].endswith(b":")
     ):
         raise _broken(filename, f"the path {shown} is not allowed")
-
-
-def _check_local_header(file: BinaryIO, filename: str, entry: Entry) -> tuple[int, ...]:
-    """Compare the local header with the directory. @return: where the next file may begin."""
-    file.seek(entry.offset)
-    header = file.read(_LOCAL.size + len(entry.name))
-    signature, _, flags, method, _, _, crc, packed, size, name_length, extra_length = _LOCAL.unpack_from(header)
-    same = (
-        signature == b"PK\x03\x04"
-        and header[_LOCAL.size :] == entry.name
-        and name_length == len(entry.name)
-        and method == entry.method
-        and flags == entry.flags
-    )
-    if not flags & _SIZES_BEHIND:
-        same = same and crc == entry.crc and packed in (entry.packed, _FULL32) and size in (entry.size, _FULL32)
-    if not same:
-        raise _broken(filename, f"its directory and the header of {entry.name[:100]!r} differ")
-    end = entry.offset + _LOCAL.size + name_length + extra_length + entry.packed
-    if flags & _SIZES_BEHIND:
-        return tuple(end + length for length in _DESCRIPTOR_LENGTHS)
-    return (end,)

@@ -41,3 +41,31 @@ async def test_a_name_is_kept_until_it_is_released(reactor: Any, settings: Setti
             await execute(reactor, settings, "project", "release", "my-demo")
     finally:
         await store.stop()
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [("archive", "archived"), ("deprecate", "deprecated"), ("quarantine", "quarantined")],
+)
+async def test_a_project_has_a_status(reactor: Any, settings: Settings, command: str, status: str) -> None:
+    """`archive`, `deprecate` and `quarantine` mark a project, with a reason or without; `activate` takes it back."""
+    store = open_store(settings, reactor)
+    await store.start()
+    try:
+        with pytest.raises(NotFound):
+            await execute(reactor, settings, "project", command, "my-demo")
+        await store.projects.add_file("my-demo", "My.Demo", FILE, True)
+        for arguments in (("My.Demo", "--reason", "moved  away"), ("--reason", "moved away", "my-demo")):
+            assert status in await execute(reactor, settings, "project", command, *arguments)
+            project = await store.projects.project("my-demo")
+            assert project is not None
+            assert (project.status, project.status_reason) == (status, "moved away")
+        assert await execute(reactor, settings, "project", "list") == f"my-demo ({status}: moved away)\n"
+        await execute(reactor, settings, "project", command, "my-demo")
+        project = await store.projects.project("my-demo")
+        assert project is not None
+        assert (project.status, project.status_reason) == (status, None)
+        await execute(reactor, settings, "project", "activate", "my-demo")
+        assert await execute(reactor, settings, "project", "list") == "my-demo\n"
+    finally:
+        await store.stop()

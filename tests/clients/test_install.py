@@ -18,8 +18,8 @@ Install = Callable[[str, str, Path], "CompletedProcess[str]"]
 def pip_install(index: str, what: str, folder: Path) -> CompletedProcess[str]:
     """pip, without any cache."""
     return run(
-        "pip", "--isolated", "install", "--no-cache-dir", "--index-url", index, "--target", str(folder / "lib"), what,
-        home=folder,
+        "pip", "--isolated", "install", "--no-cache-dir", "--retries", "1", "--index-url", index, "--target",
+        str(folder / "lib"), what, home=folder,
     )  # fmt: skip
 
 

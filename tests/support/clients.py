@@ -18,18 +18,29 @@ CLIENTS = ROOT / ".clients"
 
 OLD = sys.version_info < (3, 12)
 
+#: The oldest pips that this Python runs. The first two read HTML only: the one with html5lib, the other with the
+#: standard library's parser.
+OLD_PIPS = {"pip-20.3": "pip==20.3.4", "pip-22.1": "pip==22.1.2"} if OLD else {"pip-23.1": "pip==23.1.2"}
+
 REQUIREMENTS: Mapping[str, tuple[str, ...]] = {
     "pip": ("pip==26.3", "setuptools==80.9.0", "wheel==0.45.1"),
+    **{name: (pip, "setuptools==80.9.0", "wheel==0.45.1") for name, pip in OLD_PIPS.items()},
     "uv": ("uv==0.13.9",),
     "twine": ("twine==7.0.0",),
     # The last that takes --skip-existing for an index that is not the public one.
     "twine-6.1": ("twine==6.1.0",),
     "poetry": ("poetry==2.5.1",),
+    # With the dependencies that its authors released it with: it does not work with the newest of them.
+    "pdm": ("pdm[locked]==2.29.0",),
+    "hatch": ("hatch==1.18.2",),
     "flit": ("flit==4.2.0",),
     # The last setuptools with upload and register; its distutils is the standard library's, which ended with 3.11.
     # On later Pythons the commands of the distutils that setuptools carried on stand in.
     "setuptools": ("setuptools==41.6.0", "wheel==0.37.1") if OLD else ("setuptools==69.5.1", "wheel==0.43.0"),
 }
+
+# What configures a client by the environment.
+_CONFIGURING = ("PIP_", "UV_", "TWINE_", "POETRY_", "FLIT_", "PDM_", "HATCH_", "XDG_", "VIRTUAL_ENV", "PYTHON")
 
 
 def _python(environment: Path) -> Path:
@@ -71,11 +82,7 @@ def run(
     """
     folder = environment(name)
     home.mkdir(parents=True, exist_ok=True)
-    kept = {
-        key: value
-        for key, value in os.environ.items()
-        if not key.upper().startswith(("PIP_", "UV_", "TWINE_", "POETRY_", "FLIT_", "XDG_", "VIRTUAL_ENV", "PYTHON"))
-    }
+    kept = {key: value for key, value in os.environ.items() if not key.upper().startswith(_CONFIGURING)}
     settings = {
         "HOME": str(home),
         "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",

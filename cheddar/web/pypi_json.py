@@ -1,0 +1,95 @@
+"""The public index's JSON API, for every project that the combined index has."""
+
+from __future__ import annotations
+
+from attrs import define
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
+
+from cheddar.errors import CheddarError, NotFound, StoreUnavailable
+from cheddar.formats import core_metadata, pypi_json
+from cheddar.formats.filenames import is_wheel
+from cheddar.model import Action, CoreMetadata, Project, normalize_version
+from cheddar.names import is_project_name, normalize
+from cheddar.web.access import Routes
+from cheddar.web.bodies import Response, page_etag
+from cheddar.web.request import CheddarRequest
+from cheddar.web.simple import Indexes
+
+
+@define(eq=False)
+class Documents:
+    """Puts a project's listing and its core metadata together."""
+
+    _indexes: Indexes
+    _reactor: IReactorFromThreads
+    _pool: ThreadPool
+    _address: str
+    _private: bool
+
+    async def project(self, name: str) -> Response:
+        """C{/pypi/<project>/json}. [NotFound, UpstreamUnavailable, UpstreamBroken]"""
+        project = await self._indexes.combined.project(name)
+        metadata = await self._metadata(project, pypi_json.newest(project))
+        return self._page(
+            await deferToThreadPool(
+                self._reactor, self._pool, pypi_json.render_project, project, metadata, self._address
+            )
+        )
+
+    async def release(self, name: str, version: str) -> Response:
+        """C{/pypi/<project>/<version>/json}. [NotFound, UpstreamUnavailable, UpstreamBroken]"""
+        project = await self._indexes.combined.project(name)
+        if version not in project.versions:
+            raise NotFound(f"{name} has no release {version}.")
+        metadata = await self._metadata(project, version)
+        return self._page(pypi_json.render_release(project, version, metadata, self._address))
+
+    async def _metadata(self, project: Project, version: str) -> CoreMetadata | None:
+        """What a release's files say of it; None where none of them says anything that can be had now."""
+        if project.index == "local":
+            try:
+                return (await self._indexes.local.release_metadata(project.name, version))[1]
+            except NotFound:
+                return None
+        files = [file for file in project.files if file.version == version and file.core_metadata is not None]
+        for file in sorted(files, key=lambda file: not is_wheel(file.filename)):
+            try:
+                raw = await self._indexes.remote.core_metadata(project.name, file.filename, None)
+                return await deferToThreadPool(self._reactor, self._pool, core_metadata.parse, raw)
+            except StoreUnavailable:
+                raise
+            except CheddarError:
+                # The listing alone is worth an answer: upstream may be down, or its metadata unreadable.
+                continue
+        return None
+
+    def _page(self, body: bytes) -> Response:
+        return Response(
+            body=body,
+            content_type="application/json",
+            etag=page_etag(body),
+            headers={
+                "Cache-Control": f"{'private' if self._private else 'public'}, max-age=0, must-revalidate",
+                "Vary": "Authorization" if self._private else "Accept-Encoding",
+            },
+        )
+
+
+def pypi_json_routes(routes: Routes, documents: Documents) -> None:
+    """Register the documents."""
+
+    @routes.authorized_route(Action.READ, "/pypi/<project>/json")
+    async def project_document(request: CheddarRequest, project: str) -> Response:
+        return await documents.project(_normalized(project))
+
+    @routes.authorized_route(Action.READ, "/pypi/<project>/<version>/json")
+    async def release_document(request: CheddarRequest, project: str, version: str) -> Response:
+        return await documents.release(_normalized(project), normalize_version(version))
+
+
+def _normalized(project: str) -> str:
+    if not is_project_name(project):
+        raise NotFound("That is not a valid project name.")
+    return normalize(project)
