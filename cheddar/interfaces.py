@@ -25,6 +25,7 @@ from cheddar.model import (
     Identity,
     NotModified,
     Project,
+    Ranged,
     Release,
     Selector,
     User,
@@ -227,6 +228,17 @@ class IUpstream(Interface):
 
     def fetch_bytes(url: str, limit: int) -> Deferred[bytes]:
         """A small body, at most C{limit} bytes. [NotFound, UpstreamUnavailable, UpstreamBroken]"""
+
+    def fetch_range(url: str, first: int, last: int | None = None) -> Deferred[Ranged]:
+        """
+        A part of a file, at most 32 MiB, and how long the whole of it is; nothing else of the file is transferred.
+
+        @param first: the position of the first byte wanted; or, below 0, how many bytes at the end are.
+        @param last: the position of the last byte wanted; None: the file's last.
+        @return: all of these bytes that the file has.
+        @raise NotFound: upstream has no such file, or gives no parts of its files. [UpstreamUnavailable,
+            UpstreamBroken]
+        """
 
     def state() -> Mapping[str, object]:
         """Plain call. What readiness and metrics show of it: whether the last answer was good, and since when."""

@@ -49,6 +49,8 @@ class File:
     @ivar url: upstream's address of the bytes; empty for a local file.
     @ivar key: the storage key of the bytes; empty for upstream's file.
     @ivar uploaded_by: the user who published it; empty for upstream's file, and where a rebuild found it.
+    @ivar made_metadata: whether C{core_metadata} was made here, of a file for which upstream has none; where that is
+        None all the same, it cannot be made.
     """
 
     filename: str
@@ -63,6 +65,7 @@ class File:
     url: str = ""
     key: str = ""
     uploaded_by: str = ""
+    made_metadata: bool = False
 
 
 #: The status markers of PEP 792, and those whose projects take no files.
@@ -119,6 +122,21 @@ class Fetched:
 @frozen
 class NotModified:
     """Upstream's answer that the page is still what it was."""
+
+
+@frozen
+class Ranged:
+    """
+    A part of one of upstream's files.
+
+    @ivar data: the bytes; never none.
+    @ivar first: the position of the first of them.
+    @ivar total: how many bytes the whole file has.
+    """
+
+    data: bytes = field(repr=False)
+    first: int
+    total: int
 
 
 @frozen

@@ -24,10 +24,11 @@ from cheddar._version import __version__
 from cheddar.auth.passwords import PasswordAuthenticator
 from cheddar.auth.permissions import Permissions
 from cheddar.deferreds import returns_deferred
-from cheddar.errors import CheddarError
+from cheddar.errors import CheddarError, SettingsError
 from cheddar.index.combined import CombinedIndex
 from cheddar.index.downloads import Downloads
 from cheddar.index.local import LocalIndex
+from cheddar.index.made_metadata import MadeMetadata
 from cheddar.index.refresh import RefreshService
 from cheddar.index.remote import RemoteIndex
 from cheddar.interfaces import IStore
@@ -86,11 +87,9 @@ class Cheddar(Service):
             await self._starting
 
     def _not_started(self, failure: Any) -> None:
-        if failure.check(CheddarError, OSError) is None and not _is_listen_error(failure.value):
-            self._log.failure("Cheddar could not start", failure=failure)
-        message = f"cheddar: could not start: {failure.getErrorMessage()}"
-        self._log.error("{message}", message=message)
-        print(message, file=sys.stderr)  # noqa: T201  # twistd may log elsewhere
+        if failure.check(CheddarError, OSError) is None:
+            self._log.failure("This was not foreseen", failure=failure)
+        self._log.error("Cheddar could not start: {reason}", reason=failure.getErrorMessage())
         # twistd ends with 0 whenever the reactor was stopped in good order.
         self._reactor.addSystemEventTrigger("after", "shutdown", os._exit, 1)
         self._reactor.callWhenRunning(self._reactor.stop)
@@ -120,6 +119,10 @@ class Cheddar(Service):
             self._stops.append(upstream.stop)
         downloads = Downloads(remote_storage, upstream, reactor, reactor)
         self._stops.append(downloads.stop)
+        made = None
+        if upstream is not None:
+            made = MadeMetadata(upstream, remote_storage, reactor, work, reactor)
+            self._stops.append(made.stop)
         local = LocalIndex(
             self.store.projects, local_storage, reactor, reactor, work, settings.filename_reuse == "allow"
         )
@@ -135,6 +138,7 @@ class Cheddar(Service):
             wait=settings.listing_wait,
             owns=local.owns,
             concurrency=settings.refresh_concurrency,
+            made=made,
         )
         if upstream is not None:
             holder = f"{socket.gethostname()}-{os.getpid()}-{token_hex(4)}"
@@ -176,10 +180,12 @@ class Cheddar(Service):
         return pool
 
     async def _listen(self, site: CheddarSite) -> None:
-        for description in self._settings.listen or (f"tcp:{self._settings.port}",):
-            port = await serverFromString(self._reactor, description).listen(site)
-            self.ports.append(port)
-            self._log.info("Listening on {address}", address=port.getHost())
+        descriptions = self._settings.listen or (f"tcp:{self._settings.port}",)
+        if systemd.hands_sockets_over(os.environ) and not any(item.startswith("systemd:") for item in descriptions):
+            raise SettingsError(
+                "systemd hands a socket over, and no endpoint takes it: nobody would answer there. Serve with "
+                "--listen systemd:domain=INET:name=..., or without the socket unit."
+            )
 
         async def drain() -> None:
             systemd.notify(os.environ, "STOPPING=1")
@@ -194,6 +200,16 @@ class Cheddar(Service):
             site.close_idle()
 
         self._stops.append(lambda: Deferred.fromCoroutine(drain()))
+        for description in descriptions:
+            try:
+                port = await serverFromString(self._reactor, description).listen(site)
+            except Exception as error:  # every kind of endpoint fails in its own way
+                wrong = str(error)
+                if description.startswith("systemd:") and isinstance(error, LookupError):
+                    wrong = "systemd has handed over no socket of this name or number, or none that has a name"
+                raise SettingsError(f"Cannot serve on the endpoint {description}: {wrong}") from error
+            self.ports.append(port)
+            self._log.info("Listening on {address}", address=port.getHost())
 
     def _announce(self) -> None:
         address = self._settings.address
@@ -240,9 +256,3 @@ class Cheddar(Service):
                 await self._stops.pop()()
             except Exception:  # noqa: BLE001  # the others are stopped all the same
                 self._log.failure("A part did not stop in good order")
-
-
-def _is_listen_error(error: BaseException) -> bool:
-    from twisted.internet.error import CannotListenError
-
-    return isinstance(error, CannotListenError)

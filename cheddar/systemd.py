@@ -29,6 +29,18 @@ def notify(environ: Mapping[str, str], message: str) -> None:
             return
 
 
+def hands_sockets_over(environ: Mapping[str, str]) -> bool:
+    """
+    Whether the service manager has handed listening sockets over to this process.
+
+    @param environ: the process's environment.
+    Source: sd_listen_fds(3).
+    """
+    # Twisted takes LISTEN_FDS and LISTEN_PID away as soon as it has read them, and leaves the names. A child inherits
+    # the environment, and not the sockets: there LISTEN_PID is another's.
+    return bool(environ.get("LISTEN_FDNAMES")) and environ.get("LISTEN_PID") in (None, str(os.getpid()))
+
+
 def watchdog_interval(environ: Mapping[str, str]) -> float | None:
     """
     Seconds that the service manager waits for a C{WATCHDOG=1} message before it gives the service up; one should be

@@ -115,7 +115,7 @@ class Options(usage.Options):
 
 
 def makeService(options: Options) -> IService:
-    """The service that C{options} ask for."""
+    """The service that C{options} ask for; settings that cannot be used end the process with one line."""
     # Imported here: twistd has chosen and installed a reactor by now, and --help needs none of it.
     from twisted.internet import reactor
 
@@ -124,7 +124,10 @@ def makeService(options: Options) -> IService:
     log = Logger()
     for warning in options.loaded.warnings:
         log.warn("{warning}", warning=warning)
-    return make_service(options.loaded.settings, reactor)
+    try:
+        return make_service(options.loaded.settings, reactor)
+    except SettingsError as error:
+        sys.exit(f"twistd cheddar: {error}")
 
 
 def service_from_environment() -> IService:

@@ -6,6 +6,7 @@ import hmac
 import secrets
 from collections import OrderedDict
 from hashlib import sha256
+from typing import TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -17,11 +18,13 @@ from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from cheddar import metrics
-from cheddar.deferreds import returns_deferred
+from cheddar.deferreds import SingleFlight, returns_deferred, shielded
 from cheddar.errors import BadCredentials, Unavailable
 from cheddar.interfaces import IAccountStore, IAuthenticator
 from cheddar.model import ANONYMOUS, Credentials, Identity, User
 from cheddar.names import is_user_name
+
+T = TypeVar("T")
 
 # OWASP's first choice for argon2id: 19 MiB, two passes, one lane.
 _hasher = PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1)
@@ -74,6 +77,7 @@ class PasswordAuthenticator:
     _plaintext: str = "upgrade"
     _verified: OrderedDict[bytes, float] = field(factory=OrderedDict, init=False)
     _secret: bytes = field(factory=lambda: secrets.token_bytes(32), init=False)
+    _verifying: SingleFlight[bool] = field(factory=SingleFlight, init=False)
     _hashing: int = field(default=0, init=False)
     _warned: set[str] = field(factory=set, init=False)
 
@@ -106,7 +110,9 @@ class PasswordAuthenticator:
         if self._verified.get(key, 0.0) > self._clock.seconds():
             self._verified.move_to_end(key)
             return True
-        if not await self._in_pool(user.password, password):
+        # One user's many jobs log in at the same moment: that is one verification.
+        stored = user.password
+        if not await self._verifying.run(key, lambda: self._in_pool(stored, password)):
             return False
         self._verified[key] = self._clock.seconds() + self.REMEMBERED_SECONDS
         while len(self._verified) > self.REMEMBERED_MOST:
@@ -134,20 +140,29 @@ class PasswordAuthenticator:
                 what="; it is replaced by its hash now" if self._plaintext == "upgrade" else "",
             )
         if self._plaintext == "upgrade":
-            hashed = await deferToThreadPool(self._reactor, self._pool, hash_password, password)
-            await self._accounts.replace_password(user.name, user.password, hashed)
+            await self._verifying.run(self._key(user, password), lambda: self._upgrade(user, password))
         return True
+
+    @returns_deferred
+    async def _upgrade(self, user: User, password: str) -> bool:
+        hashed = await deferToThreadPool(self._reactor, self._pool, hash_password, password)
+        return await self._accounts.replace_password(user.name, user.password, hashed)
 
     def _key(self, user: User, password: str) -> bytes:
         parts = (user.name, password, user.password)
         message = b"".join(b"%d:%s" % (len(part), part) for part in map(str.encode, parts))
         return hmac.digest(self._secret, message, "sha256")
 
+    @returns_deferred
     async def _in_pool(self, stored: str, password: str) -> bool:
         if self._hashing >= self.HASHING_MOST:
             raise Unavailable("Too many logins at once: try again in a moment.", retry_after=2)
         self._hashing += 1
-        try:
-            return await deferToThreadPool(self._reactor, self._pool, _verify, stored, password)
-        finally:
-            self._hashing -= 1
+        # The thread goes on although the client leaves: it counts until it has ended.
+        return await shielded(
+            deferToThreadPool(self._reactor, self._pool, _verify, stored, password).addBoth(self._hashed)
+        )
+
+    def _hashed(self, result: T) -> T:
+        self._hashing -= 1
+        return result

@@ -14,7 +14,7 @@ from typing import BinaryIO
 from cheddar.errors import Invalid
 from cheddar.formats import core_metadata, filenames, tar_stream, zip_archive
 from cheddar.model import CoreMetadata, normalize_version
-from cheddar.names import normalize
+from cheddar.names import is_project_name, normalize
 
 _DIST_INFO = b".dist-info"
 
@@ -85,3 +85,20 @@ def _from_tar(file: BinaryIO, filename: str) -> bytes:
     if zipfile.is_zipfile(file):
         raise Invalid(f"{filename} is a ZIP archive too: tools would not agree on what it holds. Build it again.")
     return tar_stream.read_one(file, filename, "PKG-INFO", core_metadata.MAX_CORE_METADATA)
+
+
+def agreed_names(filename: str, metadata: CoreMetadata) -> tuple[str, str]:
+    """
+    The normalized project and version on which a file's name and its own metadata agree.
+
+    The name of an old sdist can be read in two ways (C{foo-2-1.tar.gz}): the metadata tells which is meant.
+
+    @raise Invalid: they do not agree.
+    """
+    said = normalize(metadata.name) if is_project_name(metadata.name) else ""
+    project, version = filenames.parse(filename, said)
+    if said != project:
+        raise Invalid(f"The file's own metadata says that its project is {metadata.name}, its name says {project}.")
+    if normalize_version(metadata.version) != version:
+        raise Invalid(f"The file's own metadata says that its version is {metadata.version}, its name says {version}.")
+    return project, version

@@ -17,12 +17,11 @@ from cheddar.formats import archives, core_metadata, zip_archive
 from cheddar.formats.byte_ranges import Span
 from cheddar.model import CoreMetadata
 
-#: Bytes of the end to begin with: the end record, and the directory of some 300 files; METADATA is often before it.
-TAIL = 32 * 1024
+#: Bytes of the end to begin with: the end record, and the directory of some 500 files; METADATA is often before it.
+#: Of 800 wheels of all sizes that people install, four in five need no more, and all but 21 one other part.
+TAIL = 64 * 1024
 #: The longest directory that is asked for: more than forty thousand files.
 MAX_DIRECTORY = 4 * 1024 * 1024
-#: Bytes before a directory that are asked for with it.
-_BEFORE_DIRECTORY = 16 * 1024
 #: What a header may have besides the name: its fields, and extra ones that the directory does not tell of.
 _HEADER_ROOM = 30 + 1024
 #: What may stand behind a file's bytes: sizes, with a signature.
@@ -108,8 +107,10 @@ def read_wheel_metadata(file: zip_archive.Readable, length: int, filename: str) 
         try:
             entries = zip_archive.list_entries(file, filename, length, directory)
         except _NotHere as missing:
-            # METADATA is mostly there, since builders are asked to put it at the end (PEP 427).
-            raise _NotHere(max(0, missing.first - _BEFORE_DIRECTORY), missing.last) from None
+            # What stands before it comes with it: mostly METADATA, since builders are asked to put that at the end
+            # (PEP 427), and RECORD, which is as long as the directory and does not compress as well.
+            before = 16 * 1024 + (directory.end - directory.start) * 3 // 4
+            raise _NotHere(max(0, missing.first - before), missing.last) from None
         return core_metadata.parse(_read_entry(file, filename, entries, directory))
     except (struct.error, OverflowError) as error:
         raise Invalid(f"{filename} ends too early to be a wheel.") from error

@@ -157,6 +157,7 @@ class Download:
         key: str,
         file: File,
         pin: Pin | None,
+        arrived: Callable[[], None] | None = None,
         *,
         storage: IFileStorage,
         upstream: IUpstream,
@@ -170,6 +171,7 @@ class Download:
         self.attempt: Attempt | None = None
         self._file = file
         self._pin = pin
+        self._tell_arrived = arrived
         self._storage = storage
         self._upstream = upstream
         self._reactor = reactor
@@ -254,6 +256,8 @@ class Download:
 
     def _arrived(self, stored: IStoredFile) -> str:
         self.stored = stored
+        if self._tell_arrived is not None and self.attempt is not None:
+            self._tell_arrived()
         return "whole"
 
     def _failed(self, failure: Failure) -> str:

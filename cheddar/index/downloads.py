@@ -6,7 +6,7 @@ Everybody reads the growing file at an own pace: nobody's slowness is another's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from twisted.internet.defer import gatherResults
 from twisted.internet.interfaces import IConsumer, IReactorTime
@@ -52,13 +52,16 @@ class Downloads:
         await gatherResults([download.cancel() for download in tuple(self._under_way.values())])
 
     @returns_deferred
-    async def follow(self, key: str, file: File, pin: Pin | None = None) -> IStoredFile:
+    async def follow(
+        self, key: str, file: File, pin: Pin | None = None, arrived: Callable[[], None] | None = None
+    ) -> IStoredFile:
         """
         The file under C{key}: from the storage, or as it arrives, in which case it provides
         L{IArriving<cheddar.interfaces.IArriving>}. Nothing is asked of upstream before somebody wants its bytes.
 
         @param file: where upstream has it, and what it must be.
         @param pin: see L{Pin}; for a file whose listing has no SHA-256.
+        @param arrived: called once the file was downloaded, verified and stored.
         """
         if key not in self._under_way:
             try:
@@ -72,9 +75,9 @@ class Downloads:
                     "{key} has {size} bytes, not {right}: dropped", key=key, size=stored.size, right=file.size
                 )
                 await self._storage.delete(key)
-        return Arriving(key, file, pin, self, self._reactor)
+        return Arriving(key, file, pin, arrived, self, self._reactor)
 
-    def join(self, key: str, file: File, pin: Pin | None) -> Download:
+    def join(self, key: str, file: File, pin: Pin | None, arrived: Callable[[], None] | None = None) -> Download:
         """Plain call. The download under way for C{key}; a new one where there is none."""
         download = self._under_way.get(key)
         if download is None:
@@ -84,6 +87,7 @@ class Downloads:
                 key,
                 file,
                 pin,
+                arrived,
                 storage=self._storage,
                 upstream=self._upstream,
                 reactor=self._reactor,
@@ -106,11 +110,20 @@ class Downloads:
 class Arriving:
     """One client's view of a file that is on its way, or will be once the client wants it."""
 
-    def __init__(self, key: str, file: File, pin: Pin | None, downloads: Downloads, reactor: IReactorTime) -> None:
+    def __init__(
+        self,
+        key: str,
+        file: File,
+        pin: Pin | None,
+        arrived: Callable[[], None] | None,
+        downloads: Downloads,
+        reactor: IReactorTime,
+    ) -> None:
         self.digests: Mapping[str, str] = file.digests
         self._key = key
         self._file = file
         self._pin = pin
+        self._arrived = arrived
         self._downloads = downloads
         self._reactor = reactor
         self._download: Download | None = None
@@ -154,7 +167,7 @@ class Arriving:
     def _sit_down(self) -> Download:
         # The one that ready() promised something about, unless it came to nothing.
         if self._download is None or self._download.failure is not None:
-            self._download = self._downloads.join(self._key, self._file, self._pin)
+            self._download = self._downloads.join(self._key, self._file, self._pin, self._arrived)
         self._download.sit_down()
         return self._download
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit, urlunsplit
 
 from attrs import evolve
@@ -10,6 +10,9 @@ from twisted.logger import Logger
 
 from cheddar.formats.links import digest_segment
 from cheddar.model import STRONG_DIGESTS, File, Project, is_prerelease
+
+#: Digests that tell whether two files are the same, best first.
+COMPARED_DIGESTS = (*STRONG_DIGESTS, "md5")
 
 _log = Logger()
 
@@ -62,9 +65,11 @@ def keep_first_seen(known: Project | None, new: Project) -> Project:
 def _first_seen(project: str, before: File | None, now: File) -> File:
     if before is None:
         return now
-    for algorithm in (*STRONG_DIGESTS, "md5"):
+    same = False
+    for algorithm in COMPARED_DIGESTS:
         if algorithm in before.digests and algorithm in now.digests:
             if before.digests[algorithm] == now.digests[algorithm]:
+                same = True
                 break
             _log.warn(
                 "Upstream has other bytes for {filename} of {project} now: kept as first seen",
@@ -74,8 +79,14 @@ def _first_seen(project: str, before: File | None, now: File) -> File:
             return evolve(before, yanked=now.yanked)
     if "sha256" in before.digests and "sha256" not in now.digests:
         # Computed here from the bytes upstream sent first.
-        digests = {**now.digests, "sha256": before.digests["sha256"]}
-        return evolve(now, digests=digests, size=before.size if now.size is None else now.size)
+        same = True
+        now = evolve(now, digests={**now.digests, "sha256": before.digests["sha256"]})
+    if not same:
+        return now
+    if now.size is None and before.size is not None:
+        now = evolve(now, size=before.size)
+    if now.core_metadata is None and before.made_metadata:
+        now = evolve(now, core_metadata=before.core_metadata, made_metadata=True)
     return now
 
 
@@ -88,3 +99,24 @@ def pin_file(project: Project, file: File) -> Project:
         for entry in project.files
     )
     return evolve(project, files=files)
+
+
+def replace_files(project: Project, changes: Sequence[tuple[File, File]]) -> Project:
+    """
+    The listing with what was made of some files.
+
+    @param changes: each file as it was, and as it is to be: its core metadata, and its size. An entry that says
+        something else than before is left alone.
+    """
+    by_name = {before.filename: (before, after) for before, after in changes}
+    files = tuple(_replaced(entry, *by_name.get(entry.filename, (None, entry))) for entry in project.files)
+    return evolve(project, files=files)
+
+
+def _replaced(entry: File, before: File | None, after: File) -> File:
+    if before is None or digest_segment(before) not in _digest_segments(entry):
+        return entry
+    if (entry.core_metadata, entry.made_metadata) != (before.core_metadata, before.made_metadata):
+        return entry
+    size = after.size if entry.size is None else entry.size
+    return evolve(entry, core_metadata=after.core_metadata, made_metadata=after.made_metadata, size=size)

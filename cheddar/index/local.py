@@ -15,9 +15,10 @@ from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from cheddar.deferreds import returns_deferred
-from cheddar.errors import AlreadyExists, Invalid, NoRoom, NotFound, Unavailable
+from cheddar.errors import AlreadyExists, Forbidden, Invalid, NoRoom, NotFound, TooLarge, Unavailable
 from cheddar.formats import archives, core_metadata, filenames
 from cheddar.formats.links import digest_segment
+from cheddar.index.sidecars import advertised, sidecar, write_whole
 from cheddar.interfaces import IFileStorage, IFileWriter, IProjectStore, IPublishable, IStoredFile, IUpload
 from cheddar.model import (
     CoreMetadata,
@@ -51,11 +52,6 @@ def storage_key(project: str, version: str, filename: str) -> str:
     """
     folder = "pre-releases" if is_prerelease(version) else "releases"
     return f"{folder}/{project}/{token_hex(4)}/{filename}"
-
-
-def sidecar(key: str) -> str:
-    """The storage key of the core metadata of the file under C{key}."""
-    return f"{key}.metadata"
 
 
 @implementer(IPublishable)
@@ -97,7 +93,11 @@ class LocalIndex:
         return project
 
     async def _file(self, project: str, filename: str, digest: str | None) -> File:
-        for file in (await self.project(project)).files:
+        found = await self.project(project)
+        if found.status == "quarantined":
+            # Not offered, whoever kept the address (PEP 792).
+            raise NotFound(f"{project} is quarantined{f': {found.status_reason}' if found.status_reason else ''}.")
+        for file in found.files:
             if file.filename == filename and digest in (None, digest_segment(file)):
                 return file
         raise NotFound(f"The local project {project} has no such file.")
@@ -107,7 +107,13 @@ class LocalIndex:
         """See L{IIndex.file}."""
         file = await self._file(project, filename, digest)
         try:
-            stored = await self._storage.open(file.key)
+            return await self._storage.open(file.key)
+        except NotFound:
+            pass
+        # It may have been removed, or replaced, since its row was read.
+        file = await self._file(project, filename, digest)
+        try:
+            return await self._storage.open(file.key)
         except NotFound:
             self._log.error("The bytes of {filename} are missing: no file at {key}", filename=filename, key=file.key)
             raise Unavailable(
@@ -115,7 +121,6 @@ class LocalIndex:
                 "`cheddar rebuild`.",
                 retry_after=600,
             ) from None
-        return stored
 
     @returns_deferred
     async def core_metadata(self, project: str, filename: str, digest: str | None) -> bytes:
@@ -140,17 +145,24 @@ class LocalIndex:
         for file in sorted(files, key=lambda file: not filenames.is_wheel(file.filename)):
             try:
                 raw = await self._storage.read(sidecar(file.key), MAX_CORE_METADATA)
+                return files, await deferToThreadPool(self._reactor, self._pool, core_metadata.parse, raw)
             except NotFound:
                 continue
-            return files, await deferToThreadPool(self._reactor, self._pool, core_metadata.parse, raw)
+            except (Invalid, TooLarge) as error:
+                # It was read when the file was published: the fault is not the reader's.
+                self._log.error("The core metadata of {name} is damaged: {error}", name=file.filename, error=error)
         return files, None
 
     @returns_deferred
     async def publish(self, upload: IUpload, by: Identity) -> File:
         """See L{IPublishable.publish}."""
-        project, version = self._names(upload)
+        _check_filename(upload.filename)
         writer = upload.writer
         digests = await writer.finish()
+        metadata = await deferToThreadPool(
+            self._reactor, self._pool, _inspect, writer, upload.filename, digests, _claims(upload)
+        )
+        project, version = _agreed_names(upload, metadata)
         file = File(
             filename=upload.filename,
             version=version,
@@ -159,7 +171,6 @@ class LocalIndex:
             upload_time=datetime.fromtimestamp(self._clock.seconds(), timezone.utc),
             uploaded_by=by.name,
         )
-        metadata = await self._checked(upload, file)
         same = await self._published(project, file)
         if same is not None:
             return same
@@ -167,15 +178,17 @@ class LocalIndex:
             file,
             key=storage_key(project, version, file.filename),
             requires_python=metadata.requires_python,
-            core_metadata=(
-                {"sha256": hashlib.sha256(metadata.raw).hexdigest()} if filenames.is_wheel(file.filename) else None
-            ),
+            core_metadata=advertised(file.filename, metadata),
         )
         # The row comes last: what is listed is whole. A crash before it leaves files that no row names.
-        await self._write_sidecar(file.key, metadata.raw)
-        await writer.commit(file.key, file.digests)
         try:
+            await write_whole(self._storage, sidecar(file.key), metadata.raw)
+            await writer.commit(file.key, file.digests)
             await self._projects.add_file(project, metadata.name, file, self._allow_reuse)
+        except (Forbidden, Invalid, NoRoom):
+            # A store that did not answer may have the row all the same; these say that there is none.
+            await self._forget_bytes(file)
+            raise
         except AlreadyExists:
             await self._forget_bytes(file)
             same = await self._published(project, file)
@@ -186,50 +199,6 @@ class LocalIndex:
             "{by} published {filename} ({sha256})", by=by.name, filename=file.filename, sha256=file.digests["sha256"]
         )
         return file
-
-    def _names(self, upload: IUpload) -> tuple[str, str]:
-        """The normalized project and version that an upload is for, by its file name; the form must agree."""
-        filename = upload.filename
-        if not is_filename(filename):
-            raise Invalid(
-                "The file's name is not usable: letters, digits and ._+!- only, at most 200, not beginning with a "
-                "dot or a dash."
-            )
-        if not (filenames.is_wheel(filename) or filenames.is_sdist(filename)):
-            raise Invalid(f"{filename} is neither a wheel (.whl) nor an sdist (.tar.gz, .zip).")
-        project, version = filenames.parse(filename)
-        named = upload.fields.get("name", ())
-        if len(named) > 1 or any(not is_project_name(name) for name in named):
-            raise Invalid("The form's name is not a valid project name.")
-        if named and normalize(named[0]) != project:
-            raise Invalid(f"The form says that the project is {named[0]}, the file's name says {project}.")
-        versions = upload.fields.get("version", ())
-        if len(versions) > 1:
-            raise Invalid("The form gives more than one version.")
-        if versions and normalize_version(versions[0]) != version:
-            raise Invalid(f"The form says that the version is {versions[0]}, the file's name says {version}.")
-        return project, version
-
-    async def _checked(self, upload: IUpload, file: File) -> CoreMetadata:
-        """The core metadata of an upload whose digests and names have been found to agree."""
-        claims: dict[str, str] = {}
-        for field in ("md5_digest", "sha256_digest", "blake2_256_digest"):
-            for value in upload.fields.get(field, ()):
-                algorithm = _CLAIMS.get((field, len(value)))
-                if algorithm is None:
-                    raise Invalid(f"The form's {field} is not a hexadecimal digest of the right length.")
-                claims[algorithm] = value.lower()
-        metadata = await deferToThreadPool(
-            self._reactor, self._pool, _inspect, upload.writer, upload.filename, file.digests, claims
-        )
-        project, version = filenames.parse(upload.filename)
-        if not is_project_name(metadata.name) or normalize(metadata.name) != project:
-            raise Invalid(f"The file's own metadata says that its project is {metadata.name}, its name says {project}.")
-        if normalize_version(metadata.version) != version:
-            raise Invalid(
-                f"The file's own metadata says that its version is {metadata.version}, its name says {version}."
-            )
-        return metadata
 
     async def _published(self, project: str, file: File) -> File | None:
         """The same file, if it is published already; None if the name is free. [AlreadyExists: other bytes]"""
@@ -243,17 +212,6 @@ class LocalIndex:
                     "remove the file first."
                 )
         return None
-
-    async def _write_sidecar(self, key: str, raw: bytes) -> None:
-        writer = await self._storage.create(())
-        try:
-            pause = writer.write(raw)
-            if pause is not None:
-                await pause
-            await writer.finish()
-            await writer.commit(sidecar(key), {})
-        finally:
-            await writer.abort()
 
     async def _forget_bytes(self, file: File) -> None:
         """Remove the bytes of a file that no row names any more; a failure leaves an orphan, which harms nobody."""
@@ -280,6 +238,49 @@ class LocalIndex:
     async def release_name(self, name: str) -> None:
         """See L{IPublishable.release_name}."""
         await self._projects.release_name(name)
+
+
+def _check_filename(filename: str) -> None:
+    """@raise Invalid: C{filename} names no distribution file that can be kept here."""
+    if not is_filename(filename):
+        raise Invalid(
+            "The file's name is not usable: letters, digits and ._+!- only, at most 200, not beginning with a dot or "
+            "a dash."
+        )
+    if not (filenames.is_wheel(filename) or filenames.is_sdist(filename)):
+        raise Invalid(f"{filename} is neither a wheel (.whl) nor an sdist (.tar.gz, .zip).")
+    filenames.parse(filename)
+
+
+def _claims(upload: IUpload) -> dict[str, str]:
+    """The digests that the form claims, by algorithm. [Invalid]"""
+    claims: dict[str, str] = {}
+    for field in ("md5_digest", "sha256_digest", "blake2_256_digest"):
+        for value in upload.fields.get(field, ()):
+            algorithm = _CLAIMS.get((field, len(value)))
+            if algorithm is None:
+                raise Invalid(f"The form's {field} is not a hexadecimal digest of the right length.")
+            claims[algorithm] = value.lower()
+    return claims
+
+
+def _agreed_names(upload: IUpload, metadata: CoreMetadata) -> tuple[str, str]:
+    """
+    The normalized project and version on which the file's name, its metadata and the form agree.
+
+    @raise Invalid: they do not agree.
+    """
+    project, version = archives.agreed_names(upload.filename, metadata)
+    names, versions = upload.fields.get("name", ()), upload.fields.get("version", ())
+    if len(names) > 1 or len(versions) > 1:
+        raise Invalid("The form gives more than one name, or more than one version.")
+    if any(not is_project_name(name) for name in names):
+        raise Invalid("The form's name is not a valid project name.")
+    if any(normalize(name) != project for name in names):
+        raise Invalid(f"The form says that the project is {names[0]}, the file's name says {project}.")
+    if any(normalize_version(given) != version for given in versions):
+        raise Invalid(f"The form says that the version is {versions[0]}, the file's name says {version}.")
+    return project, version
 
 
 def _inspect(writer: IFileWriter, filename: str, known: Mapping[str, str], claims: Mapping[str, str]) -> CoreMetadata:

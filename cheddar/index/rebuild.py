@@ -21,10 +21,9 @@ from twisted.python.threadpool import ThreadPool
 from cheddar.deferreds import returns_deferred
 from cheddar.errors import CheddarError, Invalid, NotFound
 from cheddar.formats import archives, filenames
-from cheddar.index.local import sidecar
+from cheddar.index.sidecars import SUFFIX, advertised, sidecar, write_whole
 from cheddar.interfaces import IFileStorage, IProjectStore
-from cheddar.model import CoreMetadata, File, Selector, normalize_version
-from cheddar.names import is_project_name, normalize
+from cheddar.model import CoreMetadata, File, Selector
 
 _FOLDERS = ("releases", "pre-releases")
 _CHUNK = 1 << 20
@@ -88,7 +87,7 @@ class Rebuild:
         rows = await self._rows()
         names = await self._storage.names()
         keys = {key for key, _, _ in names}
-        candidates = [row for row in names if row[0].split("/")[0] in _FOLDERS and not row[0].endswith(sidecar(""))]
+        candidates = [row for row in names if row[0].split("/")[0] in _FOLDERS and not row[0].endswith(SUFFIX)]
         unreadable: list[tuple[str, str]] = []
         by_filename: dict[str, list[_Found]] = defaultdict(list)
         for done, (key, size, changed_at) in enumerate(sorted(candidates)):
@@ -130,18 +129,13 @@ class Rebuild:
             raise Invalid("it is neither a wheel (.whl) nor an sdist (.tar.gz, .zip)")
         file = await self._storage.inspect(key)
         sha256, metadata = await deferToThreadPool(self._reactor, self._pool, _inspect, file, filename)
-        named = normalize(metadata.name)
-        project, version = filenames.parse(filename, named)
-        if not is_project_name(metadata.name) or named != project:
-            raise Invalid(f"its metadata says that its project is {metadata.name}, its name says {project}")
-        if normalize_version(metadata.version) != version:
-            raise Invalid(f"its metadata says that its version is {metadata.version}, its name says {version}")
+        project, version = archives.agreed_names(filename, metadata)
         return _Found(key, size, changed_at, project, version, sha256, metadata)
 
     async def _put(self, found: _Found, keys: set[str]) -> None:
         raw = found.metadata.raw
         if sidecar(found.key) not in keys:
-            await self._write(sidecar(found.key), raw)
+            await write_whole(self._storage, sidecar(found.key), raw)
         filename = _filename(found.key)
         file = File(
             filename=filename,
@@ -150,21 +144,10 @@ class Rebuild:
             digests={"sha256": found.sha256},
             upload_time=found.changed_at,
             requires_python=found.metadata.requires_python,
-            core_metadata={"sha256": hashlib.sha256(raw).hexdigest()} if filenames.is_wheel(filename) else None,
+            core_metadata=advertised(filename, found.metadata),
             key=found.key,
         )
         await self._projects.put_file(found.project, found.metadata.name, file)
-
-    async def _write(self, key: str, content: bytes) -> None:
-        writer = await self._storage.create(())
-        try:
-            pause = writer.write(content)
-            if pause is not None:
-                await pause
-            await writer.finish()
-            await writer.commit(key, {})
-        finally:
-            await writer.abort()
 
     async def _forget(self, name: str, file: File) -> str:
         """Remove a row whose file has vanished. @return: the key it named; empty if another file has the row now."""

@@ -6,9 +6,9 @@ What was seen once is served for as long as it takes: upstream decides what is n
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, TimeoutError, gatherResults
@@ -21,18 +21,17 @@ from cheddar import metrics
 from cheddar.deferreds import SingleFlight, Turns, returns_deferred
 from cheddar.errors import (
     CheddarError,
-    NoRoom,
     NotFound,
-    TooLarge,
     UpstreamBroken,
     UpstreamUnavailable,
 )
 from cheddar.index.downloads import Downloads
-from cheddar.index.listings import find_file, keep_first_seen, metadata_url, pin_file, storage_key
+from cheddar.index.kept_metadata import PassedMetadata
+from cheddar.index.listings import find_file, keep_first_seen, pin_file, replace_files, storage_key
+from cheddar.index.made_metadata import Listing, MadeMetadata
 from cheddar.interfaces import IFileStorage, IIndex, IPageCache, IRefreshable, IStoredFile, IUpstream
 from cheddar.model import CachedPage, Fetched, File, NotModified, Project, Validators
 
-MAX_METADATA = 4 * 1024 * 1024
 #: Seconds for which a page read from the store is believed: how late another process's change may be seen.
 BELIEF = 1.0
 #: Files in the pages kept that way, all together.
@@ -68,6 +67,7 @@ class RemoteIndex:
         wait: float,
         owns: Callable[[str], Deferred[bool]],
         concurrency: int = 4,
+        made: MadeMetadata | None = None,
     ) -> None:
         """
         @param upstream: None where there is none: this index then has nothing.
@@ -77,11 +77,11 @@ class RemoteIndex:
         @param wait: seconds that a client waits for a listing that is not here.
         @param owns: whether a name is the local index's; upstream is never asked for such a name.
         @param concurrency: listings that L{refresh} fetches at a time.
+        @param made: makes the core metadata that upstream does not have; None: nobody does.
         """
         self._upstream = upstream
         self._pages = pages
         self._downloads = downloads
-        self._storage = storage
         self._clock = clock
         self._short_ttl = short_ttl
         self._long_ttl = long_ttl
@@ -92,7 +92,8 @@ class RemoteIndex:
         self._kept: OrderedDict[str, tuple[float, CachedPage | None]] = OrderedDict()
         self._reads: SingleFlight[CachedPage | None] = SingleFlight()
         self._fetches: SingleFlight[CachedPage] = SingleFlight()
-        self._metadata: SingleFlight[bytes] = SingleFlight()
+        self._passed = PassedMetadata(upstream, storage)
+        self._made = made
         self._changes = Turns()
         self._failed: dict[str, float] = {}
 
@@ -118,19 +119,21 @@ class RemoteIndex:
         def pin(pinned: File) -> Deferred[str]:
             return self._pin(project, pinned)
 
-        return await self._downloads.follow(storage_key(project, file), file, pin)
+        def arrived() -> None:
+            if self._made is not None:
+                self._made.arrived(self._listing(project), file)
+
+        return await self._downloads.follow(storage_key(project, file), file, pin, arrived)
 
     @returns_deferred
     async def core_metadata(self, project: str, filename: str, digest: str | None) -> bytes:
         """See L{IIndex}."""
         file = await self._file(project, filename, digest)
-        if file.core_metadata is None:
+        if file.core_metadata is not None and not file.made_metadata:
+            return await self._passed.get(project, file)
+        if self._made is None:
             raise NotFound(f"Upstream offers no separate core metadata for {filename}.")
-        key = f"{storage_key(project, file)}.metadata"
-        try:
-            return await self._storage.read(key, MAX_METADATA)
-        except NotFound:
-            return await self._metadata.run(key, lambda: self._fetch_metadata(key, file))
+        return await self._made.get(self._listing(project), file)
 
     @returns_deferred
     async def refresh(self) -> int:
@@ -180,6 +183,7 @@ class RemoteIndex:
     async def _read(self, name: str) -> CachedPage | None:
         page = await self._pages.get(self.name, name)
         self._keep(name, page)
+        self._consider(name, page)
         return page
 
     def _keep(self, name: str, page: CachedPage | None) -> None:
@@ -234,6 +238,7 @@ class RemoteIndex:
             raise
         self._failed.pop(name, None)
         self._keep(name, page)
+        self._consider(name, page)
         return page
 
     async def _ask(self, name: str) -> CachedPage:
@@ -321,39 +326,40 @@ class RemoteIndex:
 
     @returns_deferred
     async def _pin(self, name: str, file: File) -> str:
-        async def change() -> None:
-            page = await self._pages.get(self.name, name)
-            if page is not None and page.project is not None:
-                page = evolve(page, project=pin_file(page.project, file))
-                await self._pages.put(self.name, name, page)
-                self._keep(name, page)
-
-        await self._changes.take(name, change)
+        await self._change(name, lambda project: pin_file(project, file))
         return storage_key(name, file)
 
     @returns_deferred
-    async def _fetch_metadata(self, key: str, file: File) -> bytes:
-        if self._upstream is None:
-            raise NotFound(f"There is no upstream to get {file.filename} from.")
-        try:
-            data = await self._upstream.fetch_bytes(metadata_url(file.url), MAX_METADATA)
-        except TooLarge as error:
-            raise UpstreamBroken(f"Upstream's core metadata of {file.filename} is absurdly long.") from error
-        for algorithm, digest in (file.core_metadata or {}).items():
-            if algorithm in ("sha256", "sha384", "sha512") and hashlib.new(algorithm, data).hexdigest() != digest:
-                raise UpstreamBroken(f"Upstream sent wrong core metadata for {file.filename}. Try again.")
-        try:
-            writer = await self._storage.create()
-            try:
-                pause = writer.write(data)
-                if pause is not None:
-                    await pause
-                await writer.commit(key, {})
-            finally:
-                await writer.abort()
-        except NoRoom as error:
-            self.log.warn("The core metadata of {name} could not be kept: {error}", name=file.filename, error=error)
-        return data
+    async def _change(self, name: str, change: Callable[[Project], Project]) -> None:
+        """Change what is remembered of a listing, where it still is."""
+
+        async def work() -> None:
+            page = await self._pages.get(self.name, name)
+            if page is not None and page.project is not None:
+                page = evolve(page, project=change(page.project))
+                await self._pages.put(self.name, name, page)
+                self._keep(name, page)
+
+        await self._changes.take(name, work)
+
+    # Core metadata that is made here
+
+    def _consider(self, name: str, page: CachedPage | None) -> None:
+        if self._made is not None and page is not None and page.project is not None:
+            self._made.consider(self._listing(name), page.project)
+
+    def _listing(self, name: str) -> Listing:
+        def replace(changes: Sequence[tuple[File, File]]) -> Deferred[None]:
+            return self._change(name, lambda project: replace_files(project, changes))
+
+        return Listing(name, partial(self._present, name), replace)
+
+    @returns_deferred
+    async def _present(self, name: str) -> Project | None:
+        if await self._owns(name):
+            return None
+        page = await self._pages.get(self.name, name)
+        return None if page is None else page.project
 
 
 def _weight(page: CachedPage | None) -> int:

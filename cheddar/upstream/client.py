@@ -20,13 +20,14 @@ from cheddar.deferreds import returns_deferred
 from cheddar.errors import NotFound, UpstreamBroken, UpstreamUnavailable
 from cheddar.formats import simple_html, simple_json
 from cheddar.interfaces import IBodyReceiver, IUpstream
-from cheddar.model import Fetched, NotModified, Project, Validators
+from cheddar.model import Fetched, NotModified, Project, Ranged, Validators
 from cheddar.upstream.addresses import AddressRules, Target
 from cheddar.upstream.answers import header
 from cheddar.upstream.bodies import collect, drop, inflate, receive
 from cheddar.upstream.breaker import Breaker, Breakers
 from cheddar.upstream.connections import CheckedEndpoints
 from cheddar.upstream.credentials import split_credentials
+from cheddar.upstream.ranges import PARTIAL, REFUSALS, WithoutRanges, part_of, range_header
 from cheddar.upstream.requests import Requests
 
 JSON_TYPES = frozenset({"application/vnd.pypi.simple.v1+json", "application/vnd.pypi.simple.latest+json"})
@@ -35,6 +36,7 @@ HTML_TYPES = frozenset({"application/vnd.pypi.simple.v1+html", "application/vnd.
 ACCEPT = b"application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 MAX_PAGE = 32 * 1024**2
 MAX_INFLATED_PAGE = 256 * 1024**2
+MAX_RANGE = 32 * 1024**2
 # Downloads are long and pages are short: each has its own places, and there are more for what takes longer.
 DOWNLOADS_PER_CONNECTION = 4
 LONGEST_CONNECT = 10.0
@@ -90,6 +92,8 @@ class Upstream:
         )
         self._page_places = DeferredSemaphore(connections)
         self._file_places = DeferredSemaphore(connections * DOWNLOADS_PER_CONNECTION)
+        self._range_places = DeferredSemaphore(connections)
+        self._without_ranges = WithoutRanges(reactor)
         self._under_way: set[Deferred[Any]] = set()
         self._stopped = False
 
@@ -114,6 +118,15 @@ class Upstream:
     def fetch_bytes(self, url: str, limit: int) -> Deferred[bytes]:
         """A small body, at most C{limit} bytes. [NotFound, UpstreamUnavailable, UpstreamBroken]"""
         return self._start("metadata", self._page_places, lambda: self._fetch_bytes(url, limit))
+
+    def fetch_range(self, url: str, first: int, last: int | None = None) -> Deferred[Ranged]:
+        """
+        See L{IUpstream}. An origin that answers with something other than the part is left alone for an hour, and
+        what it answered is not read: it may be the whole file.
+
+        @param url: absolute; checked like any address that upstream names.
+        """
+        return self._start("range", self._range_places, lambda: self._fetch_range(url, first, last))
 
     def state(self) -> Mapping[str, object]:
         """Whether the last answer of the configured origin was good (C{ok}), and since when; for readiness."""
@@ -206,13 +219,36 @@ class Upstream:
         body, _ = await collect(response, limit, self._reactor, self._timeout)
         return body
 
+    async def _fetch_range(self, url: str, first: int, last: int | None) -> Ranged:
+        target = Target.parse(url)
+        self._without_ranges.check(target.origin)
+        headers = Headers({b"Accept-Encoding": [b"identity"], b"Range": [range_header(first, last).encode("ascii")]})
+        what = f"a part of file {_filename(target)}"
+        response, _ = await self._requests.get(target, headers, what, expected=REFUSALS | {PARTIAL})
+        part = part_of(response, first, last)
+        if part is None or not _is_identity(response):
+            drop(response, self._reactor)
+            raise self._without_ranges.add(target.origin)
+        begin, end, total = part
+        if end - begin >= MAX_RANGE:
+            drop(response, self._reactor)
+            raise UpstreamBroken(f"Cheddar asks for parts of files up to {MAX_RANGE} bytes, and this one is larger.")
+        body, _ = await collect(response, end - begin + 1, self._reactor, self._timeout)
+        if len(body) != end - begin + 1:
+            raise UpstreamUnavailable(f"Upstream broke off in {what}.")
+        return Ranged(body, begin, total)
+
     async def _verbatim(self, target: Target, what: str) -> IResponse:
         response, there = await self._requests.get(target, Headers({b"Accept-Encoding": [b"identity"]}), what)
-        encoding = header(response.headers, "Content-Encoding")
-        if encoding is not None and encoding.lower() not in ("", "identity"):
+        if not _is_identity(response):
             drop(response, self._reactor)
+            encoding = header(response.headers, "Content-Encoding")
             raise UpstreamBroken(f"{there.origin} sent {what} in another form ({encoding}) than it was asked for.")
         return response
+
+
+def _is_identity(response: IResponse) -> bool:
+    return (header(response.headers, "Content-Encoding") or "identity").lower() == "identity"
 
 
 def _filename(target: Target) -> str:

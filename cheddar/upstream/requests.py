@@ -71,21 +71,28 @@ class Requests:
         return cls(reactor, timeout, rules, credentials, breakers, pool, kept, fresh)
 
     async def get(
-        self, target: Target, headers: Headers, what: str, *, verbatim: bool = True
+        self,
+        target: Target,
+        headers: Headers,
+        what: str,
+        *,
+        verbatim: bool = True,
+        expected: frozenset[int] = frozenset(),
     ) -> tuple[IResponse, Target]:
         """
         @param what: what is asked for, for messages.
         @param verbatim: whether the body must be the bytes that upstream keeps; else it may come compressed.
-        @return: an answer that is 200 (or 304, where C{headers} are conditional), its body not yet taken; and the
-            address that gave it.
+        @param expected: statuses that the caller makes sense of itself.
+        @return: an answer that is 200 (or 304, where C{headers} are conditional; or C{expected}), its body not yet
+            taken; and the address that gave it.
         @raise NotFound: [UpstreamUnavailable, UpstreamBroken]
         """
         self._rules.check(target)
         conditional = headers.hasHeader(b"If-None-Match") or headers.hasHeader(b"If-Modified-Since")
         for _ in range(MAX_REDIRECTS + 1):
-            response = await self._answer(target, headers, what, verbatim)
+            response = await self._answer(target, headers, what, verbatim, expected)
             if response.code not in REDIRECTS:
-                if response.code == 304 and conditional:
+                if response.code in expected or (response.code == 304 and conditional):
                     return response, target
                 error = error_of(response, target, what, self._clock.seconds())
                 if error is None:
@@ -103,7 +110,9 @@ class Requests:
         """Forget the idle connections, and their timers."""
         self._kept_pool.closeCachedConnections().addErrback(lambda _: None)
 
-    async def _answer(self, target: Target, headers: Headers, what: str, verbatim: bool) -> IResponse:
+    async def _answer(
+        self, target: Target, headers: Headers, what: str, verbatim: bool, expected: frozenset[int]
+    ) -> IResponse:
         breaker = self._breakers.of(target.origin)
         breaker.enter()
         try:
@@ -117,7 +126,10 @@ class Requests:
         except BaseException:
             breaker.left()
             raise
-        self._judge(breaker, response, target, what)
+        if response.code in expected:
+            breaker.good()
+        else:
+            self._judge(breaker, response, target, what)
         return response
 
     def _judge(self, breaker: Breaker, response: IResponse, target: Target, what: str) -> None:

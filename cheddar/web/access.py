@@ -6,30 +6,54 @@ import binascii
 from base64 import b64decode
 from collections.abc import Awaitable, Callable
 from time import perf_counter
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, TypeVar
+from urllib.parse import urlsplit
 
 from attrs import define
 from klein import Klein
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as NoSuchMethod
 
 from cheddar import metrics
+from cheddar.deferreds import shielded
 from cheddar.errors import BadCredentials, CheddarError, Forbidden, NotFound
 from cheddar.interfaces import IAuthenticator, IPermissions
 from cheddar.model import Action, Credentials, Identity
-from cheddar.web.bodies import Delivery, Response
+from cheddar.web.bodies import Delivery, Response, request_header
 from cheddar.web.errors import MethodNotAllowed, Problems
 from cheddar.web.request import CheddarRequest
 
 P = ParamSpec("P")
+T = TypeVar("T")
 Endpoint = Callable[Concatenate[CheddarRequest, P], Awaitable[Response]]
+
+
+_log = Logger()
 
 
 class InternalError(CheddarError):
     """Something failed that Cheddar had not foreseen; the log has the traceback."""
+
+    def __init__(self) -> None:
+        super().__init__("Something went wrong here; the server's log says what.")
+
+
+def to_its_end(request: CheddarRequest, change: Deferred[T]) -> Deferred[T | None]:
+    """
+    A change that runs to its end although the client that asked for it leaves. What it would then have been told is
+    no fault of the server.
+    """
+
+    def ended(result: T | Failure) -> T | Failure | None:
+        if not (request.gone and isinstance(result, Failure) and result.check(CheddarError)):
+            return result
+        _log.info("{error} Its client has left.", error=result.getErrorMessage())
+        return None
+
+    return shielded(change.addBoth(ended))
 
 
 def credentials_of(request: CheddarRequest) -> Credentials | None:
@@ -60,16 +84,23 @@ def credentials_of(request: CheddarRequest) -> Credentials | None:
 
 @define(eq=False)
 class Access:
-    """Who is asking, and whether they may."""
+    """
+    Who is asking, and whether they may.
+
+    @ivar _address: this server's own, with a slash at its end.
+    """
 
     _authenticator: IAuthenticator
     _permissions: IPermissions
+    _address: str
 
     async def check(self, request: CheddarRequest, action: Action, index: str, project: str | None) -> Identity:
         """
         @return: who is asking.
         @raise BadCredentials: a login is wrong, or would be needed. [Forbidden: a login does not help]
         """
+        if action not in (Action.READ, Action.OBSERVE):
+            self._check_origin(request)
         if request.identity is None and action is not Action.OBSERVE:
             request.identity = await self._authenticator.identify(credentials_of(request))
         identity = request.identity or Identity()
@@ -79,17 +110,22 @@ class Access:
             raise Forbidden(f"{identity.name} may not {action.value} here.")
         return identity
 
+    def _check_origin(self, request: CheddarRequest) -> None:
+        # A browser sends the login it knows with whatever a page of another site makes it ask for; tools say neither.
+        origin, site = request_header(request, "origin"), request_header(request, "sec-fetch-site")
+        own = "{0.scheme}://{0.netloc}".format(urlsplit(self._address)).lower()
+        if origin not in (None, own) or site not in (None, "same-origin", "none"):
+            raise Forbidden("A page of another site may change nothing here.")
+
 
 @define(eq=False)
 class Routes:
-    """Where the modules of this room register what they answer."""
+    """Where the modules of this room register what they answer: the only way to a route."""
 
-    app: Klein
-    access: Access
+    _app: Klein
+    _access: Access
     _delivery: Delivery
     _problems: Problems
-
-    _log = Logger()
 
     def authorized_route(
         self, action: Action, rule: str, *, index: str = "combined", methods: tuple[str, ...] = ("GET", "HEAD")
@@ -110,7 +146,7 @@ class Routes:
                     try:
                         if request.incoming is not None:
                             await request.incoming.admitted()
-                        await self.access.check(
+                        await self._access.check(
                             request, action, str(kwargs.get("index", index)), _project_of(dict(kwargs))
                         )
                         response = await endpoint(request, *args, **kwargs)
@@ -120,12 +156,16 @@ class Routes:
                 except CancelledError:
                     if not request.gone:
                         raise
+                except Exception:  # noqa: BLE001  # logged
+                    await self._explain_unforeseen(request, Failure())
                 finally:
-                    metrics.requests.labels(request.method.decode("latin-1"), rule, request.code).inc()
+                    request.count(rule)
                     metrics.request_seconds.labels(rule).observe(perf_counter() - began)
 
             handle.__name__ = f"{endpoint.__module__}.{endpoint.__qualname__}"
-            self.app.route(rule, methods=list(methods), endpoint=f"{rule} {methods}")(handle)
+            # The endpoint's name says what was decided: the rules and their actions can be read off the map.
+            name = f"{action.value} {index} {' '.join(methods)} {rule}"
+            self._app.route(rule, methods=list(methods), endpoint=name)(handle)
             return endpoint
 
         return register
@@ -139,19 +179,18 @@ class Routes:
             if isinstance(cause, NoSuchMethod):
                 error = MethodNotAllowed(sorted(set(cause.valid_methods or ())))
             await self._delivery.deliver(request, self._problems.response(request, error))
-            metrics.requests.labels(request.method.decode("latin-1"), "none", request.code).inc()
+            request.count("none")
 
-        async def unforeseen(request: CheddarRequest, failure: Failure) -> None:
-            self._log.failure("A request failed", failure=failure)
-            if request.startedWriting:
-                await request.cut()
-                return
-            problem = InternalError("Something went wrong here; the server's log says what.")
-            await self._delivery.deliver(request, self._problems.response(request, problem))
-
-        app: Any = self.app  # Klein's types know no subclass of its request
+        app: Any = self._app  # Klein's types know no subclass of its request
         app.handle_errors(HTTPException)(unmatched)
-        app.handle_errors(Exception)(unforeseen)
+        app.handle_errors(Exception)(self._explain_unforeseen)
+
+    async def _explain_unforeseen(self, request: CheddarRequest, failure: Failure) -> None:
+        _log.failure("A request failed", failure=failure)
+        if request.startedWriting:
+            await request.cut()
+        else:
+            await self._delivery.deliver(request, self._problems.response(request, InternalError()))
 
 
 def _project_of(parts: dict[str, object]) -> str | None:

@@ -84,10 +84,15 @@ class Delivery:
         """Send C{response} as far as the request's method and conditions ask for it. The request is not finished."""
         if request.gone:
             return
-        if response.status == 200 and response.etag and self._client_has(request, response.etag):
-            response = evolve(response, status=304, body=b"", file=None)
-        elif response.file is None and len(response.body) >= COMPRESS_FROM:
-            response = await self._encoded(request, response)
+        compressible = response.file is None and len(response.body) >= COMPRESS_FROM
+        if compressible:
+            vary = ", ".join(filter(None, (response.headers.get("Vary"), "Accept-Encoding")))
+            response = evolve(response, headers={**response.headers, "Vary": vary})
+        known = self._known_tag(request, response.etag) if response.status == 200 and response.etag else None
+        if known is not None:
+            response = evolve(response, status=304, body=b"", file=None, etag=known)
+        elif compressible and _accepts_gzip(request_header(request, "accept-encoding")):
+            response = await self._encoded(response)
         if request.gone:
             return
         if response.file is not None:
@@ -98,23 +103,19 @@ class Delivery:
             request.setHeader(b"content-length", b"%d" % len(response.body))
         request.write(b"" if request.method == b"HEAD" else response.body)
 
-    def _client_has(self, request: CheddarRequest, etag: str) -> bool:
+    def _known_tag(self, request: CheddarRequest, etag: str) -> str | None:
+        """The tag that the client has, of what would be sent or of its compressed form."""
         # Twisted's own setETag splits lists at white space and knows no weak tags.
         tags = parse_etags(request_header(request, "if-none-match"))
-        return any(tags.contains_weak(tag) for tag in (etag, f"{etag}-gzip"))
+        return next((tag for tag in (etag, f"{etag}-gzip") if tags.contains_weak(tag)), None)
 
-    async def _encoded(self, request: CheddarRequest, response: Response) -> Response:
-        headers = dict(response.headers)
-        headers["Vary"] = ", ".join(filter(None, (headers.get("Vary"), "Accept-Encoding")))
-        response = evolve(response, headers=headers)
-        if not _accepts_gzip(request_header(request, "accept-encoding")):
-            return response
+    async def _encoded(self, response: Response) -> Response:
         if len(response.body) < _COMPRESS_ELSEWHERE_FROM:
             body = gzip.compress(response.body, 4, mtime=0)
         else:
             body = await deferToThreadPool(self._reactor, self._pool, gzip.compress, response.body, 4, mtime=0)
-        headers["Content-Encoding"] = "gzip"
-        return evolve(response, body=body, etag=response.etag and f"{response.etag}-gzip")
+        headers = {**response.headers, "Content-Encoding": "gzip"}
+        return evolve(response, body=body, etag=response.etag and f"{response.etag}-gzip", headers=headers)
 
     def _head(self, request: CheddarRequest, response: Response) -> None:
         request.setResponseCode(
@@ -133,12 +134,15 @@ class Delivery:
             await file.ready()
             if request.gone:
                 return
+        before = request.responseHeaders.copy()
         request.setHeader(b"accept-ranges", b"bytes")
         size, first, last = file.size, 0, None
         if size is not None:
             span = parse_range(self._range(request, response.etag), size) if request.method != b"HEAD" else None
             if span is UNSATISFIABLE:
-                self._head(request, evolve(response, status=416, file=None))
+                # Not for ever, as the bytes are.
+                headers = {**response.headers, "Cache-Control": "no-store"}
+                self._head(request, evolve(response, status=416, file=None, headers=headers))
                 request.setHeader(b"content-range", b"bytes */%d" % size)
                 request.setHeader(b"content-length", b"0")
                 request.write(b"")
@@ -156,11 +160,17 @@ class Delivery:
             return
         try:
             await file.send(request, first, last)
-        except CheddarError as error:
+        except CancelledError:
+            await request.cut()
+        except Exception as error:
+            if not request.startedWriting and not request.gone:
+                # Nothing is promised yet: the caller explains what is wrong.
+                request.responseHeaders = before
+                raise
+            if not isinstance(error, CheddarError):
+                raise
             # Part of the body may be out already: only a cut connection tells the client that it is not whole.
             self._log.warn("{path} was cut short: {error}", path=request.path.decode("latin-1"), error=str(error))
-            await request.cut()
-        except CancelledError:
             await request.cut()
 
     def _range(self, request: CheddarRequest, etag: str) -> str | None:

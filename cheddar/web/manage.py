@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 
-from cheddar.deferreds import shielded
 from cheddar.errors import Invalid, NotFound
 from cheddar.interfaces import IPublishable
 from cheddar.model import Action, Selector, normalize_version
 from cheddar.names import is_filename, is_project_name, normalize
-from cheddar.web.access import Routes
+from cheddar.web.access import Routes, to_its_end
 from cheddar.web.bodies import Response, request_header
 from cheddar.web.request import CheddarRequest
 
@@ -21,7 +20,7 @@ def manage_routes(routes: Routes, local: IPublishable) -> None:
 
     @routes.authorized_route(Action.DELETE, "/simple/<project>/<version>", index="local", methods=("DELETE",))
     async def remove_release(request: CheddarRequest, project: str, version: str) -> Response:
-        await shielded(local.remove(_project(project), Selector(normalize_version(version))))
+        await to_its_end(request, local.remove(_project(project), Selector(normalize_version(version))))
         return _done()
 
     @routes.authorized_route(
@@ -30,18 +29,19 @@ def manage_routes(routes: Routes, local: IPublishable) -> None:
     async def remove_file(request: CheddarRequest, project: str, version: str, filename: str) -> Response:
         if not is_filename(filename):
             raise NotFound("There is no such file.")
-        await shielded(local.remove(_project(project), Selector(normalize_version(version), filename)))
+        selector = Selector(normalize_version(version), filename)
+        await to_its_end(request, local.remove(_project(project), selector))
         return _done()
 
     @routes.authorized_route(Action.YANK, "/simple/<project>/<version>/yanked", index="local", methods=("PUT",))
     async def yank(request: CheddarRequest, project: str, version: str) -> Response:
         reason = _reason(request)
-        await shielded(local.yank(_project(project), Selector(normalize_version(version)), reason))
+        await to_its_end(request, local.yank(_project(project), Selector(normalize_version(version)), reason))
         return _done()
 
     @routes.authorized_route(Action.YANK, "/simple/<project>/<version>/yanked", index="local", methods=("DELETE",))
     async def unyank(request: CheddarRequest, project: str, version: str) -> Response:
-        await shielded(local.yank(_project(project), Selector(normalize_version(version)), None))
+        await to_its_end(request, local.yank(_project(project), Selector(normalize_version(version)), None))
         return _done()
 
 
@@ -75,6 +75,11 @@ def _reason(request: CheddarRequest) -> str:
         # curl labels any -d with the form's type.
         raise Invalid("Send the reason as text/plain or as application/json.")
     text = text.strip()
-    if len(text) > MAX_REASON or any(ord(char) < 32 and char not in "\t\n\r" for char in text):
+    if len(text) > MAX_REASON or not all(map(_is_plain, text)):
         raise Invalid(f"A reason has at most {MAX_REASON} characters, none of them a control character.")
     return " ".join(text.split())
+
+
+def _is_plain(char: str) -> bool:
+    # JSON can spell half a character (a lone surrogate), which no page and no store can hold.
+    return char in "\t\n\r" or (ord(char) >= 32 and not "\ud800" <= char <= "\udfff")

@@ -64,7 +64,7 @@ def people_routes(routes: Routes, indexes: Indexes, pages: Pages, private: bool)
         found = await indexes.combined.project(name)
         return page(pages.project(found, found.index == "local", "../../"))
 
-    @routes.authorized_route(Action.READ, "/simple/<project>/<version>")
+    @routes.authorized_route(Action.READ, "/simple/<project>/<version>", index="local")
     async def release(request: CheddarRequest, project: str, version: str) -> Response:
         if not is_project_name(project):
             raise NotFound("That is not a valid project name.")

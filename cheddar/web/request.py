@@ -11,17 +11,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote_to_bytes
 from weakref import WeakSet
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
+from twisted.web.http import datetimeToString
 from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
+from cheddar import metrics
 from cheddar.errors import CheddarError, Invalid, TooLarge
 from cheddar.model import Identity
 from cheddar.web.bodies import Response, header_value
@@ -36,9 +40,13 @@ SMALL_BODY = 64 * 1024
 LINGER_SECONDS = 5.0
 LINGER_BYTES = 64 * 1024 * 1024
 
-UPLOAD_PATHS = frozenset((b"/pypi", b"/pypi/", b"/legacy", b"/legacy/"))
+#: Where uploads go, and the route that each path is.
+UPLOAD_PATHS = {b"/pypi": "/pypi/", b"/pypi/": "/pypi/", b"/legacy": "/legacy/", b"/legacy/": "/legacy/"}
 
-_UNWELCOME_IN_PATH = (b"%2f", b"%5c", b"%00", b"\\", b"\0", b"/../", b"/./", b"/%2e", b"/.")
+_UNWELCOME_IN_PATH = (b"%2f", b"%5c", b"%00", b"\\", b"\0", b"/%2e", b"/.")
+
+#: Methods that are counted by name: a client may make up others without end.
+_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH"))
 
 
 class CheddarRequest(Request):
@@ -58,16 +66,23 @@ class CheddarRequest(Request):
     _received = 0
     _linger: IDelayedCall | None = None
 
+    def __init__(self, channel: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(channel, *args, **kwargs)
+        # Twisted sets this no sooner than it processes the request; its client may leave before that.
+        self.site = channel.site
+
     def gotLength(self, length: int | None) -> None:
         """All headers are here; what happens to the body is decided now."""
-        self.site = cast(Any, self.channel).site
-        # HTTPChannel sets method and path on the request only after the body: until then they are in these.
-        method, path = self.channel._command, self.channel._path.partition(b"?")[0]
+        # HTTPChannel gives these to the request only after the body; an answer may be due before that.
+        channel = cast(Any, self.channel)
+        self.method, self.uri, self.clientproto = channel._command, channel._path, channel._version
         self.content = BytesIO()
         self.site.under_way.add(self)
-        if method == b"POST" and path in UPLOAD_PATHS:
-            # The channel answers "100 Continue" right after this; here that is said once the sender is known.
-            expect = self.requestHeaders.hasHeader(b"expect")
+        if self.method == b"POST" and self.uri.partition(b"?")[0] in UPLOAD_PATHS:
+            # The channel answers "100 Continue" right after this; here that is said once the sender is known. HTTP/1.0
+            # knows no such answer (RFC 9110, section 10.1.1).
+            expected = [value.lower() for value in self.requestHeaders.getRawHeaders(b"expect", [])]
+            expect = expected == [b"100-continue"] and self.clientproto == b"HTTP/1.1"
             self.requestHeaders.removeHeader(b"expect")
             self.incoming = self.site.receive(self, length)
             self.incoming.start(expect)
@@ -103,24 +118,28 @@ class CheddarRequest(Request):
 
     def process(self) -> None:
         """Look at what Twisted is lenient about, then go on to the routes."""
-        self.site = cast(Any, self.channel).site
         hosts = self.requestHeaders.getRawHeaders(b"host", [])
         if self.clientproto == b"HTTP/1.1" and len(hosts) != 1:
             self._answer(Invalid("A request has exactly one Host header (RFC 9112, section 3.2)."))
             return
         path = self.uri.partition(b"?")[0].lower()
-        if not path.startswith(b"/") or any(part in path for part in _UNWELCOME_IN_PATH) or _has_control(path):
+        unwelcome = any(part in path for part in _UNWELCOME_IN_PATH)
+        if not path.startswith(b"/") or unwelcome or not _is_clean_text(unquote_to_bytes(path)):
             self._answer(Invalid("There is no such path: it is not one that a page here links to."))
             return
         super().process()
 
+    def getRequestHostname(self) -> bytes:
+        """Klein asks for it, and fails for what is no host name; the request's Host counts for nothing here."""
+        return b"localhost"
+
     def _answer(self, error: CheddarError) -> None:
         response = self.site.problem(self, error)
         self.setResponseCode(response.status, header_value(response.reason))
-        for name, value in (*response.headers.items(), ("content-type", response.content_type)):
-            self.setHeader(name.encode(), header_value(value))
-        self.setHeader(b"content-length", b"%d" % len(response.body))
+        for name, values in _problem_headers(response).getAllRawHeaders():
+            self.responseHeaders.setRawHeaders(name, list(values))
         self.write(b"" if self.method == b"HEAD" else response.body)
+        self.count("none")
         self.finish()
 
     def refuse(self, error: CheddarError) -> None:
@@ -130,16 +149,14 @@ class CheddarRequest(Request):
         self._refused = True
         self.requestHeaders.removeHeader(b"expect")
         response = self.site.problem(self, error)
-        headers = Headers()
-        for name, value in (
-            *response.headers.items(),
-            ("Content-Type", response.content_type),
-            ("Content-Length", str(len(response.body))),
-            ("Connection", "close"),
-        ):
-            headers.addRawHeader(name.encode(), header_value(value))
+        self.code = response.status
+        headers = _problem_headers(response)
+        headers.setRawHeaders(b"connection", [b"close"])
         self.channel.writeHeaders(b"HTTP/1.1", b"%d" % response.status, header_value(response.reason)[:200], headers)
-        self.channel.write(response.body)
+        self.channel.write(b"" if self.method == b"HEAD" else response.body)
+        self.sentLength = len(response.body)
+        self.count(UPLOAD_PATHS[self.uri.partition(b"?")[0]] if self.incoming is not None else "none")
+        self.site.log(self)
         self.resume_reading()
         self._linger = self.site.clock.callLater(LINGER_SECONDS, self._close)
 
@@ -162,6 +179,19 @@ class CheddarRequest(Request):
             except (AlreadyCalled, AlreadyCancelled):
                 pass
             self._linger = None
+
+    def count(self, route: str) -> None:
+        """Note in the metrics how the request ended."""
+        method = self.method.decode("latin-1") if self.method in _METHODS else "other"
+        status = "gone" if self.gone and not self.startedWriting else str(self.code)
+        metrics.requests.labels(method, route, status).inc()
+
+    def write(self, data: bytes) -> None:
+        """Send; the first call sends the headers."""
+        if self.site.draining and not self.startedWriting and not self.gone:
+            self.channel.persistent = False
+            self.setHeader(b"connection", b"close")
+        super().write(data)
 
     async def cut(self) -> None:
         """End the connection so that the client sees that the answer is not whole."""
@@ -187,20 +217,34 @@ class CheddarRequest(Request):
         """The answer is complete."""
         if self.gone:
             return
+        if self.incoming is not None:
+            # Whoever answered, maybe before the route was asked: what is left of the body is not wanted any more.
+            self.incoming.abort()
         if self.site.draining:
             self.channel.persistent = False
-        super().finish()
         self.site.under_way.discard(self)
+        super().finish()
 
 
-def _has_control(path: bytes) -> bool:
-    return any(byte < 33 or byte == 127 for byte in path) or any(
-        path[at : at + 2] in (b"%0", b"%1") or path[at : at + 3] == b"%7f" for at in _percents(path)
-    )
+def _problem_headers(response: Response) -> Headers:
+    headers = Headers()
+    for name, value in (
+        *response.headers.items(),
+        ("Content-Type", response.content_type),
+        ("Content-Length", str(len(response.body))),
+        ("X-Content-Type-Options", "nosniff"),
+    ):
+        headers.addRawHeader(name.encode(), header_value(value))
+    headers.addRawHeader(b"date", datetimeToString())
+    return headers
 
 
-def _percents(path: bytes) -> list[int]:
-    return [at for at, byte in enumerate(path) if byte == ord("%")]
+def _is_clean_text(path: bytes) -> bool:
+    try:
+        text = path.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return all(ord(char) >= 32 and ord(char) != 127 for char in text)
 
 
 class CheddarSite(Site):
@@ -222,7 +266,9 @@ class CheddarSite(Site):
         problem: Callable[[CheddarRequest, CheddarError], Response],
     ) -> None:
         # Twisted's own form parser would need eleven times the body's size in memory.
-        super().__init__(resource, requestFactory=CheddarRequest, timeout=60, parsePOSTFormSubmission=False)
+        super().__init__(
+            resource, requestFactory=CheddarRequest, timeout=60, parsePOSTFormSubmission=False, reactor=clock
+        )
         self.clock = clock
         self.receive = receive
         self.problem = problem
@@ -237,13 +283,19 @@ class CheddarSite(Site):
         self._channels.add(channel)
         return channel
 
+    def acceptableProtocols(self) -> list[bytes]:
+        """What TLS offers: Twisted would add HTTP/2 where its package is installed, which CheddarRequest cannot do."""
+        return [b"http/1.1"]
+
     def idle(self) -> list[Any]:
-        """Connections that are open, and on which no request is under way."""
+        """Connections that are open, and on which no request is under way; half of one may have come."""
         channels = [wrapper._channel for wrapper in self._channels]
         return [
             channel
             for channel in channels
-            if channel.transport is not None and channel.transport.connected and not channel.requests
+            if channel.transport is not None
+            and channel.transport.connected
+            and self.under_way.isdisjoint(channel.requests)
         ]
 
     def close_idle(self) -> None:
@@ -263,8 +315,6 @@ class Drain:
 
     async def wait(self) -> int:
         """@return: how many requests had to be cut."""
-        from twisted.internet.task import deferLater
-
         self._site.draining = True
         end = self._clock.seconds() + self._seconds
         while self._site.under_way and self._clock.seconds() < end:

@@ -160,6 +160,6 @@ def simple_routes(routes: Routes, indexes: Indexes, pages: SimplePages) -> None:
         return await project_page(request, "combined", project)
 
     # hatch asks for this, below the address it uploads to, before it uploads: what is there, it skips.
-    @routes.authorized_route(Action.READ, "/<any(pypi, legacy):base>/+simple/<project>/", index="combined")
+    @routes.authorized_route(Action.READ, "/<any(pypi, legacy):base>/+simple/<project>/", index="local")
     async def before_upload(request: CheddarRequest, base: str, project: str) -> Response:
         return await project_page(request, "local", project)

@@ -61,7 +61,7 @@ def make_site(behind: Behind, reactor: IReactorFromThreads, clock: IReactorTime,
     """
     pages = Pages(behind.address, behind.upstream is not None, reactor, pool)
     problems = Problems(pages.problem)
-    access = Access(behind.authenticator, behind.permissions)
+    access = Access(behind.authenticator, behind.permissions, behind.address)
     indexes = Indexes(behind.local, behind.remote, behind.combined)
     app = Klein()
     # A slash more or less is redirected by the endpoints themselves: werkzeug would build an absolute address from

@@ -11,13 +11,13 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from cheddar import metrics
-from cheddar.deferreds import returns_deferred, shielded
+from cheddar.deferreds import returns_deferred
 from cheddar.errors import AlreadyExists, CheddarError, Gone, Invalid, TooLarge
 from cheddar.formats.upload_form import ParsedForm, UploadFormParser
 from cheddar.interfaces import IFileStorage, IFileWriter, IPublishable, IUpload
 from cheddar.model import NO_DIGESTS, Action, Identity, normalize_version
 from cheddar.names import is_project_name
-from cheddar.web.access import Access, Routes
+from cheddar.web.access import Access, InternalError, Routes, to_its_end
 from cheddar.web.bodies import Response, request_header
 from cheddar.web.request import CheddarRequest
 
@@ -81,6 +81,8 @@ class IncomingUpload:
         if self._length is not None and self._length > self._max_file + FORM_OVERHEAD:
             raise TooLarge(f"An upload of {self._length} bytes is too large; the most is {self._max_file}.")
         await self._access.check(self._request, Action.UPLOAD, "local", None)
+        if self._aborted:
+            return
         content_type = request_header(self._request, "content-type") or ""
         parser = UploadFormParser(content_type, self._take, self._max_file)
         writer = await self._storage.create(("sha256",))
@@ -103,6 +105,9 @@ class IncomingUpload:
         """The next bytes of the body."""
         if self._outcome is not None or self._aborted:
             return
+        if self._pauses and not self._complete:
+            # The channel resumes reading on its own account, when the client has taken what it was sent before.
+            self._request.pause_reading()
         if self._parser is None:
             self._early.append(data)
         else:
@@ -118,8 +123,8 @@ class IncomingUpload:
         if self._outcome is None and self._parser is not None:
             try:
                 self._parser.feed(data)
-            except CheddarError as error:
-                self._settle(error)
+            except Exception:  # noqa: BLE001  # the sender is told, and the log if it is no CheddarError
+                self._failed(Failure())
 
     def _take(self, data: bytes) -> None:
         if self._writer is not None:
@@ -132,8 +137,8 @@ class IncomingUpload:
         if self._outcome is None and self._parser is not None:
             try:
                 self._settle(self._parser.finish())
-            except CheddarError as error:
-                self._settle(error)
+            except Exception:  # noqa: BLE001  # as above
+                self._failed(Failure())
 
     def _failed(self, failure: Failure) -> None:
         error = failure.check(CheddarError) and failure.value
@@ -152,7 +157,7 @@ class IncomingUpload:
                 self._request.refuse(outcome)
             elif not self._complete:
                 self._log.failure("An upload failed", failure=outcome)
-                self._request.channel.loseConnection()
+                self._request.refuse(InternalError())
         if self._waiter is not None:
             waiter, self._waiter = self._waiter, None
             waiter.callback(None)
@@ -232,8 +237,7 @@ async def _upload(request: CheddarRequest, local: IPublishable) -> Response:
             if not form.has_file or form.filename is None:
                 raise Invalid("The form has no file: send it as the part `content`, with a file name.")
             upload = Upload(form.filename, form.fields, incoming.writer())
-            await shielded(_publish(local, upload, request.identity or Identity()))
-            metrics.uploads.labels("published").inc()
+            await to_its_end(request, _publish(local, upload, request.identity or Identity()))
     except AlreadyExists:
         metrics.uploads.labels("exists").inc()
         raise
@@ -250,6 +254,7 @@ async def _upload(request: CheddarRequest, local: IPublishable) -> Response:
 async def _publish(local: IPublishable, upload: IUpload, by: Identity) -> None:
     try:
         await local.publish(upload, by)
+        metrics.uploads.labels("published").inc()
     finally:
         await upload.writer.abort()
 

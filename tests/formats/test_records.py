@@ -41,6 +41,7 @@ files = st.builds(
     url=texts,
     key=texts,
     uploaded_by=texts,
+    made_metadata=st.booleans(),
 )
 projects = st.builds(
     Project,

@@ -13,6 +13,7 @@ from twisted.internet.task import Clock
 from twisted.python.threadpool import ThreadPool
 
 from cheddar.index.downloads import Downloads
+from cheddar.index.made_metadata import MadeMetadata
 from cheddar.index.remote import RemoteIndex
 from cheddar.storage.filesystem import FilesystemStorage
 from cheddar.store.sqlite import SQLiteStore
@@ -36,6 +37,7 @@ class Node:
         self.storage = FilesystemStorage(folder / "remote", reactor, self.pool)
         self.upstream = Upstream(url, reactor=reactor, pool=self.pool, timeout=5.0, connections=8)
         self.downloads = Downloads(self.storage, self.upstream, reactor, clock)
+        self.made = MadeMetadata(self.upstream, self.storage, reactor, self.pool, clock)
         self.index = RemoteIndex(
             self.upstream,
             self.store.pages,
@@ -47,6 +49,7 @@ class Node:
             negative_ttl=300,
             wait=12,
             owns=owns,
+            made=self.made,
         )
 
     async def start(self) -> None:
@@ -57,6 +60,7 @@ class Node:
 
     async def stop(self) -> None:
         """Stop all parts."""
+        await self.made.stop()
         await self.downloads.stop()
         await self.upstream.stop()
         await self.storage.stop()

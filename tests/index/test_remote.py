@@ -19,7 +19,7 @@ from cheddar.index.remote import RemoteIndex
 from cheddar.interfaces import IIndex, IRefreshable
 from tests.index.conftest import Node
 from tests.index.test_downloads import take, until
-from tests.support.distributions import core_metadata_of, make_wheel
+from tests.support.distributions import core_metadata_of, make_sdist, make_wheel
 from tests.support.upstream import EvilUpstream
 
 PAGE = "GET /simple/flask/"
@@ -314,10 +314,11 @@ async def test_core_metadata(node: Node, evil: EvilUpstream) -> None:
 
 async def test_no_core_metadata(node: Node, evil: EvilUpstream) -> None:
     """Where the listing offers no core metadata, upstream is not asked for it."""
-    filename, _ = add(evil, core_metadata=None)
+    filename, content = make_sdist("flask", "1.0")
+    evil.add_file("flask", filename, content)
     with pytest.raises(NotFound):
         await node.index.core_metadata("flask", filename, None)
-    assert evil.hits[f"GET /files/{filename}.metadata"] == 0
+    assert [request.path for request in evil.requests] == ["/simple/flask/"]
 
 
 async def test_after_a_restart_without_upstream(

@@ -46,6 +46,7 @@ class EvilUpstream:
     @ivar requests: all requests, oldest first.
     @ivar connections: how many connections were accepted.
     @ivar json: whether PEP 691 JSON is offered; else HTML alone.
+    @ivar ranges: whether parts of files are given; else a request for one is answered with the whole file.
     @ivar projects: file lists by normalized name; edit at will, or use L{add_file}.
     """
 
@@ -59,6 +60,7 @@ class EvilUpstream:
         self.tls = tls
         self.port = 0
         self.json = True
+        self.ranges = True
         self.hits: Counter[str] = Counter()
         self.requests: list[Seen] = []
         self.connections = 0
@@ -166,7 +168,7 @@ class EvilUpstream:
         seen = Seen(method, path, headers)
         self.hits[f"{method} {path}"] += 1
         self.requests.append(seen)
-        right = right_answer(self.projects, self.json, request)
+        right = right_answer(self.projects, self.json, request, self.ranges)
         answering = Deferred.fromCoroutine(answer(self.reactor, request, seen, self._take_fault(path), right))
         self._running.add(answering)
 

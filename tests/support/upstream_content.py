@@ -66,8 +66,18 @@ class Served:
             for offset in range(0, len(self.content), CHUNK):
                 yield self.content[offset : offset + CHUNK]
 
+    def part(self, start: int, end: int) -> bytes:
+        """The bytes from C{start} up to C{end}."""
+        if not isinstance(self.content, Path):
+            return self.content[start:end]
+        with self.content.open("rb") as stream:
+            stream.seek(start)
+            return stream.read(end - start)
 
-def right_answer(projects: Mapping[str, list[Served]], with_json: bool, request: Request) -> Answer | None:
+
+def right_answer(
+    projects: Mapping[str, list[Served]], with_json: bool, request: Request, ranges: bool = True
+) -> Answer | None:
     """Status, headers, body and its length, as they should be; None: nothing is there."""
     path = request.path.decode("latin-1")
     parts = path.strip("/").split("/")
@@ -81,7 +91,7 @@ def right_answer(projects: Mapping[str, list[Served]], with_json: bool, request:
     if len(parts) == 2 and parts[0] == "files":
         for file in (file for files in projects.values() for file in files):
             if parts[1] == file.filename:
-                return _file_answer(request, file)
+                return _file_answer(request, file, ranges)
             if parts[1] == f"{file.filename}.metadata" and (metadata := file.core_metadata) is not None:
                 return 200, {"Content-Type": "application/octet-stream"}, iter((metadata,)), len(metadata)
     return None
@@ -161,16 +171,21 @@ def _html(entries: list[dict[str, Any]], name: str | None) -> str:
     return "\n".join([*lines, "</body></html>"])
 
 
-def _file_answer(request: Request, file: Served) -> Answer:
+def _file_answer(request: Request, file: Served, ranges: bool) -> Answer:
     etag = f'"{file.filename}-{file.size}"'
-    headers = {"Content-Type": "application/octet-stream", "ETag": etag, "Accept-Ranges": "bytes"}
+    headers = {"Content-Type": "application/octet-stream", "ETag": etag}
     if request.getHeader("if-none-match") == etag:
         return 304, headers, iter(()), 0
+    if not ranges:
+        return 200, headers, file.pieces(), file.size
+    headers["Accept-Ranges"] = "bytes"
     wanted = request.getHeader("range") or ""
-    if wanted.startswith("bytes=") and "," not in wanted and not isinstance(file.content, Path):
+    if wanted.startswith("bytes=") and "," not in wanted:
         first, _, last = wanted.removeprefix("bytes=").partition("-")
         start = int(first) if first else max(0, file.size - int(last))
         end = min(file.size, int(last) + 1) if first and last else file.size
+        if start >= end:
+            return 416, {"Content-Range": f"bytes */{file.size}"}, iter(()), 0
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{file.size}"
-        return 206, headers, iter((file.content[start:end],)), end - start
+        return 206, headers, iter((file.part(start, end),)), end - start
     return 200, headers, file.pieces(), file.size
