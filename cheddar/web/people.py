@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from cheddar.errors import NotFound
 from cheddar.formats import legacy_json
 from cheddar.formats.negotiation import wants_legacy_json
@@ -76,6 +78,19 @@ def people_routes(routes: Routes, indexes: Indexes, pages: Pages, private: bool)
         root = "../" * (request.path.count(b"/") - 1)
         return page(pages.release(name, version, files, metadata, description, root))
 
+    # hatch and flit print these addresses, below the one they uploaded to, for people to look at.
+    @routes.authorized_route(Action.READ, "/<any(pypi, legacy):base>/<project>/")
+    async def printed_project(request: CheddarRequest, base: str, project: str) -> Response:
+        if not is_project_name(project):
+            raise NotFound("There is nothing at this address.")
+        return _elsewhere(request, f"project/{normalize(project)}/")
+
+    @routes.authorized_route(Action.READ, "/<any(pypi, legacy):base>/<project>/<version>/", index="local")
+    async def printed_release(request: CheddarRequest, base: str, project: str, version: str) -> Response:
+        name, version = normalize(project), normalize_version(version)
+        await indexes.local.release_metadata(name, version)
+        return _elsewhere(request, f"simple/{name}/{quote(version)}")
+
     @routes.authorized_route(Action.OBSERVE, "/static/<name>")
     async def static(request: CheddarRequest, name: str) -> Response:
         content = pages.static(name)
@@ -88,3 +103,9 @@ def people_routes(routes: Routes, indexes: Indexes, pages: Pages, private: bool)
             etag=page_etag(body),
             headers={"Cache-Control": "public, max-age=3600"},
         )
+
+
+def _elsewhere(request: CheddarRequest, path: str) -> Response:
+    """Send a person on, for this time, to C{path} below the root."""
+    root = "../" * (request.path.count(b"/") - 1)
+    return Response(status=302, headers={"Location": root + path, "Cache-Control": "no-store"})

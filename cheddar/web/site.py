@@ -23,6 +23,7 @@ from cheddar.web.files import file_routes
 from cheddar.web.manage import manage_routes
 from cheddar.web.pages import Pages
 from cheddar.web.people import people_routes
+from cheddar.web.pypi_json import Documents, pypi_json_routes
 from cheddar.web.request import CheddarRequest, CheddarSite
 from cheddar.web.simple import Indexes, SimplePages, simple_routes
 from cheddar.web.status import status_routes
@@ -74,6 +75,7 @@ def make_site(behind: Behind, reactor: IReactorFromThreads, clock: IReactorTime,
     upload_routes(routes, behind.local)
     manage_routes(routes, behind.local)
     people_routes(routes, indexes, pages, behind.private)
+    pypi_json_routes(routes, Documents(indexes, reactor, pool, behind.address, behind.private))
     status_routes(routes, behind.store, behind.storage, behind.upstream)
     routes.handle_errors()
 

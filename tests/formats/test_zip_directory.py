@@ -83,7 +83,9 @@ def test_a_long_directory(at_end: bool) -> None:
     """The rest of a long directory is one part, METADATA before it comes with that, elsewhere it is another."""
     modules = [(f"flask/module_{number:05}.py", b"") for number in range(4000)]
     metadata = [(f"{INFO}/METADATA", METADATA)]
-    data = archive([*modules, *metadata] if at_end else [*metadata, *modules])
+    big = [("flask/big.bin", bytes(1_000_000))]
+    members = [*big, *modules, *metadata] if at_end else [*metadata, *big, *modules]
+    data = archive(members, zipfile.ZIP_STORED)
     raw, asked = read_in_parts(data)
     assert raw == METADATA
     assert len(asked) == (1 if at_end else 2)
@@ -144,7 +146,7 @@ def _shortened() -> bytes:
     return changed
 
 
-BIG = bytes(range(256)) * 24_576
+BIG = bytes(range(256)) * 36_864
 FAR = archive([(PATH, METADATA), ("flask/big.bin", BIG), ("flask/b.py", b"")], zipfile.ZIP_STORED)
 
 HOSTILE = {
@@ -169,8 +171,8 @@ HOSTILE = {
     "METADATA over its neighbour": patched(patched(STORED, PATH, 20, "<I", 130), PATH, 24, "<I", 130),
     "a bomb": archive([(PATH, METADATA + bytes(MAX_CORE_METADATA))]),
     "a bomb that lies": patched(archive([(PATH, METADATA + bytes(10_000_000))]), PATH, 24, "<I", 100),
-    "METADATA of 6 MB": archive([(PATH, METADATA + BIG), ("flask/big.bin", bytes(100_000))], zipfile.ZIP_STORED),
-    "6 MB of nothing behind METADATA": patched(FAR, "flask/big.bin", 42, "<I", 0),
+    "METADATA of 9 MB": archive([(PATH, METADATA + BIG), ("flask/big.bin", bytes(100_000))], zipfile.ZIP_STORED),
+    "9 MB of nothing behind METADATA": patched(FAR, "flask/big.bin", 42, "<I", 0),
     "something between METADATA and its neighbour": _shortened(),
     "encrypted": patched(GOOD, PATH, 8, "<H", 1),
     "compressed in another way": archive([(PATH, METADATA)], zipfile.ZIP_BZIP2),

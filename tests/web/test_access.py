@@ -42,6 +42,10 @@ ROUTES = {
     ("/simple/<project>/<version>/<filename>", "DELETE", "delete", "local"),
     ("/simple/<project>/<version>/yanked", "PUT", "yank", "local"),
     ("/simple/<project>/<version>/yanked", "DELETE", "yank", "local"),
+    ("/<any(pypi, legacy):base>/<project>/", "GET HEAD", "read", "combined"),
+    ("/<any(pypi, legacy):base>/<project>/<version>/", "GET HEAD", "read", "local"),
+    ("/pypi/<project>/json", "GET HEAD", "read", "combined"),
+    ("/pypi/<project>/<version>/json", "GET HEAD", "read", "combined"),
     ("/static/<name>", "GET HEAD", "observe", "combined"),
     ("/health/live", "GET HEAD", "observe", "combined"),
     ("/health/ready", "GET HEAD", "observe", "combined"),
@@ -63,6 +67,8 @@ ADDRESSES = {
     "/local/files/<project>/<digest>/<filename>": "{local}",
     "/remote/files/<project>/<digest>/<filename>": "{remote}",
     "/local/<filename>": "/local/demo-1.0-py3-none-any.whl",
+    "/pypi/<project>/json": "/pypi/demo/json",
+    "/pypi/<project>/<version>/json": "/pypi/demo/1.0/json",
     "/static/<name>": "{static}",
     "/health/live": "/health/live",
     "/health/ready": "/health/ready",
@@ -108,7 +114,13 @@ async def addresses(server: CheddarHere, upstream: Any) -> dict[str, str]:
 async def test_every_route_states_its_action(private: CheddarHere) -> None:
     """The whole surface is this table: nothing is served without a decision, and nothing changes by reading."""
     assert routes_of(private) == ROUTES
-    assert {rule for rule, methods, *_ in ROUTES if "GET" in methods} - set(ADDRESSES) == {"/remote/<path:path>"}
+    # Those that never answer 200: they say that an address is gone, or send people on.
+    others = {
+        "/remote/<path:path>",
+        "/<any(pypi, legacy):base>/<project>/",
+        "/<any(pypi, legacy):base>/<project>/<version>/",
+    }
+    assert {rule for rule, methods, *_ in ROUTES if "GET" in methods} - set(ADDRESSES) == others
 
 
 @pytest.mark.deadline(60)

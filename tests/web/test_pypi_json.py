@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 from tests.support.distributions import make_sdist, make_wheel
 from tests.support.server import CheddarHere, basic
-from tests.support.upstream import UPLOAD_TIME, EvilUpstream
+from tests.support.upstream import EvilUpstream
+from tests.support.upstream_content import UPLOAD_TIME
 
 
 async def test_a_local_project(cheddar: CheddarHere) -> None:
@@ -74,3 +75,18 @@ async def test_the_listing_is_worth_an_answer_alone(cheddar: CheddarHere, upstre
     await upstream.stop()
     unknown = await cheddar.ask("GET", "/pypi/django/json")
     assert unknown.status == 503, "never 404 for upstream's trouble"
+
+
+async def test_the_addresses_that_tools_print(cheddar: CheddarHere) -> None:
+    """hatch and flit tell people to look below the upload address: that leads to the pages for people."""
+    await cheddar.upload(*make_wheel("demo", "1.0+cpu"))
+    for path, location in (
+        ("/pypi/Demo/", "../../project/demo/"),
+        ("/pypi/demo/1.0+cpu/", "../../../simple/demo/1.0%2Bcpu"),
+        ("/legacy/demo", "../project/demo/"),
+    ):
+        answer = await cheddar.ask("GET", path)
+        assert (answer.status, answer.headers["location"]) == (302, location)
+    assert (await cheddar.ask("GET", "/simple/demo/1.0%2Bcpu")).status == 200
+    assert (await cheddar.ask("GET", "/project/demo/")).status == 200
+    assert (await cheddar.ask("GET", "/pypi/demo/2.0/")).status == 404
