@@ -167,6 +167,9 @@ class IUpload(Interface):
 class IPublishable(IIndex):
     """An index that takes files."""
 
+    def check() -> Deferred[None]:
+        """Whether it can tell its own names from others' now. [StoreUnavailable: the store has forgotten]"""
+
     def owns(name: str) -> Deferred[bool]:
         """Whether the (normalized) name belongs to this index: since its first upload, until it is released."""
 

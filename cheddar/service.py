@@ -31,6 +31,7 @@ from cheddar.index.local import LocalIndex
 from cheddar.index.made_metadata import MadeMetadata
 from cheddar.index.refresh import RefreshService
 from cheddar.index.remote import RemoteIndex
+from cheddar.index.store_memory import StoreMemory
 from cheddar.interfaces import IStore
 from cheddar.settings import Settings, hide_userinfo
 from cheddar.storage.filesystem import FilesystemStorage
@@ -123,8 +124,9 @@ class Cheddar(Service):
         if upstream is not None:
             made = MadeMetadata(upstream, remote_storage, reactor, work, reactor)
             self._stops.append(made.stop)
+        memory = StoreMemory(self.store.projects, local_storage, reactor)
         local = LocalIndex(
-            self.store.projects, local_storage, reactor, reactor, work, settings.filename_reuse == "allow"
+            self.store.projects, memory, local_storage, reactor, reactor, work, settings.filename_reuse == "allow"
         )
         remote = RemoteIndex(
             upstream,

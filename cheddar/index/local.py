@@ -19,6 +19,7 @@ from cheddar.errors import AlreadyExists, Forbidden, Invalid, NoRoom, NotFound, 
 from cheddar.formats import archives, core_metadata, filenames
 from cheddar.formats.links import digest_segment
 from cheddar.index.sidecars import advertised, sidecar, write_whole
+from cheddar.index.store_memory import StoreMemory
 from cheddar.interfaces import IFileStorage, IFileWriter, IProjectStore, IPublishable, IStoredFile, IUpload
 from cheddar.model import (
     CoreMetadata,
@@ -59,12 +60,14 @@ def storage_key(project: str, version: str, filename: str) -> str:
 class LocalIndex:
     """
     @ivar _projects: the rows: the commit point of every change.
+    @ivar _memory: asked before a name is called free: an emptied store must not give private names away.
     @ivar _storage: the bytes: written before their row, removed after it.
     @ivar _pool: reads archives and computes digests.
     @ivar _allow_reuse: whether a removed file's name may come back with other bytes.
     """
 
     _projects: IProjectStore
+    _memory: StoreMemory
     _storage: IFileStorage
     _reactor: IReactorFromThreads
     _clock: IReactorTime
@@ -77,17 +80,31 @@ class LocalIndex:
     @returns_deferred
     async def project_names(self) -> tuple[str, ...]:
         """See L{IIndex.project_names}."""
-        return await self._projects.project_names()
+        names = await self._projects.project_names()
+        if not names:
+            await self._memory.check()
+        return names
 
     @returns_deferred
     async def owns(self, name: str) -> bool:
         """See L{IPublishable.owns}."""
-        return await self._projects.project(name) is not None
+        return await self._known(name) is not None
+
+    @returns_deferred
+    async def check(self) -> None:
+        """See L{IPublishable.check}."""
+        await self._memory.check()
+
+    async def _known(self, name: str) -> Project | None:
+        project = await self._projects.project(name)
+        if project is None:
+            await self._memory.check()
+        return project
 
     @returns_deferred
     async def project(self, name: str) -> Project:
         """See L{IIndex.project}."""
-        project = await self._projects.project(name)
+        project = await self._known(name)
         if project is None or not project.files:
             raise NotFound(f"There is no local project {name}.")
         return project
@@ -195,6 +212,7 @@ class LocalIndex:
             if same is None:
                 raise
             return same
+        await self._memory.note_change()
         self._log.info(
             "{by} published {filename} ({sha256})", by=by.name, filename=file.filename, sha256=file.digests["sha256"]
         )
@@ -202,7 +220,7 @@ class LocalIndex:
 
     async def _published(self, project: str, file: File) -> File | None:
         """The same file, if it is published already; None if the name is free. [AlreadyExists: other bytes]"""
-        existing = await self._projects.project(project)
+        existing = await self._known(project)
         for other in existing.files if existing else ():
             if other.filename == file.filename:
                 if other.digests.get("sha256") == file.digests["sha256"]:

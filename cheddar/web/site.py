@@ -76,7 +76,7 @@ def make_site(behind: Behind, reactor: IReactorFromThreads, clock: IReactorTime,
     manage_routes(routes, behind.local)
     people_routes(routes, indexes, pages, behind.private)
     pypi_json_routes(routes, Documents(indexes, reactor, pool, behind.address, behind.private))
-    status_routes(routes, behind.store, behind.storage, behind.upstream)
+    status_routes(routes, behind.store, behind.local, behind.storage, behind.upstream)
     routes.handle_errors()
 
     def receive(request: CheddarRequest, length: int | None) -> IncomingUpload:

@@ -9,7 +9,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from cheddar import metrics
 from cheddar.errors import CheddarError
-from cheddar.interfaces import IFileStorage, IStore, IUpstream
+from cheddar.interfaces import IFileStorage, IPublishable, IStore, IUpstream
 from cheddar.model import Action
 from cheddar.web.access import Routes
 from cheddar.web.bodies import Response
@@ -18,7 +18,9 @@ from cheddar.web.request import CheddarRequest
 _FRESH = {"Cache-Control": "no-store"}
 
 
-def status_routes(routes: Routes, store: IStore, storage: IFileStorage, upstream: IUpstream | None) -> None:
+def status_routes(
+    routes: Routes, store: IStore, local: IPublishable, storage: IFileStorage, upstream: IUpstream | None
+) -> None:
     """Register health and metrics."""
 
     @routes.authorized_route(Action.OBSERVE, "/health/live")
@@ -29,7 +31,7 @@ def status_routes(routes: Routes, store: IStore, storage: IFileStorage, upstream
     async def ready(request: CheddarRequest) -> Response:
         states: dict[str, object] = {}
         well = True
-        for name, check in (("store", store.check), ("storage", storage.check)):
+        for name, check in (("store", store.check), ("projects", local.check), ("storage", storage.check)):
             try:
                 await check()
                 states[name] = "ok"

@@ -4,13 +4,33 @@ from __future__ import annotations
 
 import http.client
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.support.distributions import make_wheel
 from tests.support.server import JSON, CheddarProcess, ask, basic, upload_form
 
 
-def test_an_upload_is_whole_or_absent_after_kill_9(tmp_path: Path) -> None:
+@pytest.fixture
+def start() -> Iterator[Callable[..., CheddarProcess]]:
+    """Start a Cheddar without upstream, with a user; none is left running."""
+    servers: list[CheddarProcess] = []
+
+    def start_one(data: Path, crash_at: int = 0) -> CheddarProcess:
+        server = CheddarProcess(data, options=("--index-url", ""), crash_at=crash_at)
+        servers.append(server)
+        if crash_at:
+            server.add_user()
+        return server.start()
+
+    yield start_one
+    for server in servers:
+        server.stop()
+
+
+def test_an_upload_is_whole_or_absent_after_kill_9(tmp_path: Path, start: Callable[..., CheddarProcess]) -> None:
     """
     Whatever the moment of the crash: after a restart the file is listed and served whole, or it is absent; the same
     upload then succeeds; and nothing of a half one stays.
@@ -23,9 +43,7 @@ def test_an_upload_is_whole_or_absent_after_kill_9(tmp_path: Path) -> None:
     while True:
         data = tmp_path / str(at) / "data"
         data.parent.mkdir()
-        server = CheddarProcess(data, options=("--index-url", ""), crash_at=at)
-        server.add_user()
-        server.start()
+        server = start(data, crash_at=at)
         try:
             answer = ask(server.port, "POST", "/pypi/", body, headers)
         except (http.client.HTTPException, OSError):
@@ -35,7 +53,7 @@ def test_an_upload_is_whole_or_absent_after_kill_9(tmp_path: Path) -> None:
             server.stop()
             break
         assert f"STEP {at} " in server.log.read_text(), "the control: it died where it was told to"
-        again = CheddarProcess(data, options=("--index-url", "")).start()
+        again = start(data)
         page = ask(again.port, "GET", "/simple/demo/", headers={"Accept": JSON})
         listed = page.status == 200
         outcomes.append((at, listed))
@@ -56,5 +74,7 @@ def test_an_upload_is_whole_or_absent_after_kill_9(tmp_path: Path) -> None:
         at += 1
     steps = re.findall(r"STEP \d+ (.*)", server.log.read_text())
     assert len(steps) == len(outcomes) >= 8, steps
-    assert steps[-2:] == ["before the row", "after the row"]
-    assert [listed for _, listed in outcomes] == [False] * (len(steps) - 1) + [True], "the row is the commit point"
+    row = steps.index("after the row")
+    assert steps[row - 1] == "before the row"
+    expected = [False] * row + [True] * (len(steps) - row)
+    assert [listed for _, listed in outcomes] == expected, "the row is the commit point"

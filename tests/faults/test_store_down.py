@@ -14,11 +14,14 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from cheddar.auth.passwords import hash_password
+from cheddar.index.store_memory import BELIEF
 from cheddar.model import User
 from cheddar.settings import Settings
+from tests.cli.commands import execute
 from tests.support.distributions import make_wheel
 from tests.support.redis import RedisServer
 from tests.support.server import JSON, PASSWORD, USER, CheddarHere, basic
+from tests.support.upstream import EvilUpstream
 
 
 @pytest_twisted.async_yield_fixture
@@ -103,3 +106,47 @@ async def test_a_redis_user_of_the_original(cheddar: CheddarHere, redis: RedisSe
     answer = await cheddar.upload(*make_wheel("demo", "1.0"), authorization=basic("carol", "007"))
     assert answer.status == 200
     assert b"$argon2id$" in await deferToThread(redis.command, "GET", "cheddar.user.carol")
+
+
+async def emptied(server: CheddarHere, upstream: EvilUpstream) -> None:
+    """What is asked of a server whose store was emptied: nothing is given away, nothing is taken in."""
+    before = len(upstream.requests)
+    for path in ("/simple/demo/", "/simple/", "/local/simple/demo/", "/remote/simple/demo/", "/pypi/demo/json"):
+        answer = await server.ask("GET", path)
+        assert answer.status == 503, path
+        assert "cheddar rebuild" in answer.reason
+    assert (await server.ask("GET", "/health/ready")).status == 503
+    assert len(upstream.requests) == before, "a private name is not even asked for"
+
+
+@pytest.mark.deadline(60)
+async def test_an_emptied_store_gives_no_private_name_away(redis: RedisServer, reactor: Any, tmp_path: Path) -> None:
+    """
+    A Redis that lost its data does not turn private names into public ones: all is 503 until the rows are made anew,
+    over a restart of Cheddar too.
+    """
+    upstream = EvilUpstream(reactor)
+    upstream.add_file("demo", *make_wheel("demo", "99.0"))
+    await upstream.start()
+    settings = Settings(data_dir=tmp_path / "data", redis_url=redis.url, index_url=upstream.url)
+    server = await CheddarHere(settings, reactor).start()
+    try:
+        await server.service.store.accounts.put_user(User(USER, hash_password(PASSWORD)))
+        assert (await server.ask("GET", "/health/ready")).status == 200, "a store that never had anything is well"
+        assert (await server.ask("GET", "/remote/simple/demo/")).status == 200, "the control: upstream has the name"
+        assert (await server.upload(*make_wheel("demo", "1.0"))).status == 200
+        await deferToThread(redis.command, "FLUSHALL")
+        await deferLater(reactor, BELIEF)
+        await emptied(server, upstream)
+        await server.stop()
+        server = await CheddarHere(settings, reactor).start()
+        await emptied(server, upstream)
+        await server.service.store.accounts.put_user(User(USER, hash_password(PASSWORD)))
+        assert (await server.upload(*make_wheel("other", "1.0"))).status == 503
+        await execute(reactor, server.settings, "rebuild")
+        page = await server.ask("GET", "/simple/demo/", headers={"Accept": JSON})
+        assert page.json()["versions"] == ["1.0"]
+        assert (await server.ask("GET", "/health/ready")).status == 200
+    finally:
+        await server.stop()
+        await upstream.stop()

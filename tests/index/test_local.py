@@ -16,6 +16,7 @@ from twisted.python.threadpool import ThreadPool
 from cheddar.deferreds import returns_deferred
 from cheddar.errors import NoRoom, NotFound, StoreUnavailable, Unavailable
 from cheddar.index.local import LocalIndex
+from cheddar.index.store_memory import StoreMemory
 from cheddar.interfaces import IProjectStore, IStoredFile
 from cheddar.model import Identity, Selector
 from cheddar.storage.filesystem import FilesystemStorage
@@ -46,7 +47,9 @@ class Ours:
     def index(self, projects: Any = None, storage: Any = None) -> LocalIndex:
         """The index; other parts in place of the real ones where they are given."""
         projects = projects or self.store.projects
-        return LocalIndex(projects, storage or self.storage, self._reactor, Clock(), self.pool)
+        storage = storage or self.storage
+        memory = StoreMemory(projects, storage, Clock())
+        return LocalIndex(projects, memory, storage, self._reactor, Clock(), self.pool)
 
     @returns_deferred
     async def publish(self, index: LocalIndex, filename: str, content: bytes) -> None:
@@ -61,7 +64,8 @@ class Ours:
     def files(self) -> list[str]:
         """The names of all files that are stored."""
         root = self.folder / "local"
-        return sorted(path.name for path in root.rglob("*") if path.is_file() and ".incoming" not in path.parts)
+        apart = {".incoming", "store"}
+        return sorted(path.name for path in root.rglob("*") if path.is_file() and not apart & set(path.parts))
 
 
 @pytest_twisted.async_yield_fixture

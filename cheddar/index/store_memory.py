@@ -1,0 +1,71 @@
+"""
+Whether the metadata store still knows what it knew.
+
+A Redis without persistence comes back empty, and a database file can be deleted. An empty store would give every
+private name to whoever has it upstream; so a store that has forgotten is no store until its rows are made anew.
+"""
+
+from __future__ import annotations
+
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from cheddar.errors import NoRoom, NotFound, StoreUnavailable
+from cheddar.index.sidecars import write_whole
+from cheddar.interfaces import IFileStorage, IProjectStore
+
+#: Lies beside the files: the store has had rows.
+MARK = "store/has-been-written"
+
+#: Seconds for which an answer of the store is believed.
+BELIEF = 1.0
+
+FORGOTTEN = (
+    "The metadata store has lost what it knew: it was emptied, or is another one. An operator must restore it, or make "
+    "its rows anew with `cheddar rebuild`; to begin anew without the old projects, remove the folder `store` beside "
+    "`releases`."
+)
+
+
+@define(eq=False)
+class StoreMemory:
+    """Remembers that a store was written to, over restarts: as a file in the storage."""
+
+    _projects: IProjectStore
+    _storage: IFileStorage
+    _clock: IReactorTime
+    _highest: int = field(default=0, init=False)
+    _checked_at: float | None = field(default=None, init=False)
+    _marked: bool = field(default=False, init=False)
+
+    _log = Logger()
+
+    async def check(self) -> None:
+        """@raise StoreUnavailable: the store does not answer, or has forgotten."""
+        now = self._clock.seconds()
+        if self._checked_at is not None and 0 <= now - self._checked_at < BELIEF:
+            return
+        serial = await self._projects.serial()
+        if serial < self._highest or (serial == 0 and await self._was_written()):
+            raise StoreUnavailable(FORGOTTEN, retry_after=60)
+        self._highest = serial
+        self._checked_at = now
+
+    async def note_change(self) -> None:
+        """The store has a row now."""
+        if self._marked:
+            return
+        try:
+            if not await self._was_written():
+                await write_whole(self._storage, MARK, b"The metadata store of these files has had rows.\n")
+            self._marked = True
+        except NoRoom as error:
+            self._log.warn("Could not note that the store was written to: {error}", error=str(error))
+
+    async def _was_written(self) -> bool:
+        try:
+            await self._storage.open(MARK)
+        except NotFound:
+            return False
+        return True
