@@ -8,7 +8,12 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import hypothesis
 import pytest
+
+# The machine is shared: an example that is slow once is no failure.
+hypothesis.settings.register_profile("cheddar", deadline=None)
+hypothesis.settings.load_profile("cheddar")
 
 DEADLINE_SECONDS = 20.0
 

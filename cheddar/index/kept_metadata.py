@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from cheddar.deferreds import SingleFlight, returns_deferred
 from cheddar.errors import NoRoom, NotFound, TooLarge, UpstreamBroken
 from cheddar.index.listings import metadata_url, storage_key
+from cheddar.index.sidecars import sidecar, write_whole
 from cheddar.interfaces import IFileStorage, IUpstream
 from cheddar.model import NO_DIGESTS, File
 
@@ -22,7 +23,7 @@ _log = Logger()
 
 def metadata_key(project: str, file: File) -> str:
     """Where the core metadata of one of upstream's files is kept."""
-    return f"{storage_key(project, file)}.metadata"
+    return sidecar(storage_key(project, file))
 
 
 def is_as_told(data: bytes, digests: Mapping[str, str] | None) -> bool:
@@ -45,14 +46,7 @@ async def read_kept(storage: IFileStorage, key: str, file: File) -> bytes:
 async def keep(storage: IFileStorage, key: str, data: bytes) -> bool:
     """@return: whether there was room."""
     try:
-        writer = await storage.create()
-        try:
-            pause = writer.write(data)
-            if pause is not None:
-                await pause
-            await writer.commit(key, {})
-        finally:
-            await writer.abort()
+        await write_whole(storage, key, data)
     except NoRoom as error:
         _log.warn("{key} could not be kept: {error}", key=key, error=error)
         return False

@@ -22,9 +22,10 @@ from cheddar.deferreds import shielded
 from cheddar.errors import BadCredentials, CheddarError, Forbidden, NotFound
 from cheddar.interfaces import IAuthenticator, IPermissions
 from cheddar.model import Action, Credentials, Identity
-from cheddar.web.bodies import Delivery, Response, request_header
+from cheddar.web.bodies import Delivery
 from cheddar.web.errors import MethodNotAllowed, Problems
 from cheddar.web.request import CheddarRequest
+from cheddar.web.responses import Response, request_header
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Mapping
-from hashlib import sha256
-from typing import TYPE_CHECKING
 
-from attrs import define, evolve, frozen
+from attrs import define, evolve
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
@@ -19,56 +16,13 @@ from werkzeug.http import parse_etags
 from cheddar.errors import CheddarError
 from cheddar.formats.byte_ranges import UNSATISFIABLE, parse_range
 from cheddar.interfaces import IArriving, IStoredFile
-
-if TYPE_CHECKING:
-    from cheddar.web.request import CheddarRequest
+from cheddar.web.request import CheddarRequest
+from cheddar.web.responses import Response, header_value, request_header
 
 #: Bodies from this size on are compressed for clients that ask; below, the header costs what the body saves.
 COMPRESS_FROM = 1024
 #: Bodies from this size on are compressed off the reactor.
 _COMPRESS_ELSEWHERE_FROM = 64 * 1024
-
-
-@frozen(kw_only=True)
-class Response:
-    """
-    An answer, before it leaves.
-
-    @ivar status: the HTTP status code.
-    @ivar reason: the reason phrase; empty for the code's usual one.
-    @ivar body: what is sent, unless C{file} is.
-    @ivar file: stored bytes to send as the body.
-    @ivar content_type: the C{Content-Type}.
-    @ivar etag: the entity tag without quotes, or empty.
-    @ivar headers: further headers.
-    """
-
-    status: int = 200
-    reason: str = ""
-    body: bytes = b""
-    file: IStoredFile | None = None
-    content_type: str = "text/plain; charset=utf-8"
-    etag: str = ""
-    headers: Mapping[str, str] = {}
-
-
-def page_etag(body: bytes) -> str:
-    """The entity tag of a rendered page: the same bytes have the same tag, over restarts and nodes."""
-    return sha256(body).hexdigest()[:32]
-
-
-def header_value(value: str) -> bytes:
-    """
-    The one gate for values on their way into a header: Latin-1, and no control character, so that nothing a user
-    wrote can begin a new header (RFC 9110, section 5.5).
-    """
-    return "".join(" " if ord(char) < 32 or ord(char) == 127 else char for char in value).encode("latin-1", "replace")
-
-
-def request_header(request: CheddarRequest, name: str) -> str | None:
-    """The values of a request header, joined as RFC 9110, section 5.3, has it; None without one."""
-    values = request.requestHeaders.getRawHeaders(name.encode())
-    return ", ".join(value.decode("latin-1") for value in values) if values else None
 
 
 @define(eq=False)

@@ -22,9 +22,9 @@ from cheddar.errors import (
     UpstreamBroken,
 )
 from cheddar.formats.negotiation import wants_html
-from cheddar.web.bodies import Response
 from cheddar.web.pages import CONTENT_SECURITY_POLICY
 from cheddar.web.request import CheddarRequest
+from cheddar.web.responses import Response
 
 
 class MethodNotAllowed(CheddarError):

@@ -10,9 +10,9 @@ from cheddar.interfaces import IStoredFile
 from cheddar.model import Action
 from cheddar.names import is_digest_segment, is_filename, is_project_name, normalize
 from cheddar.web.access import Routes
-from cheddar.web.bodies import Response, page_etag
 from cheddar.web.request import CheddarRequest
-from cheddar.web.simple import Indexes
+from cheddar.web.responses import Response, page_etag
+from cheddar.web.simple import Indexes, for_scripts
 
 _METADATA = ".metadata"
 
@@ -36,6 +36,7 @@ def file_routes(routes: Routes, indexes: Indexes, private: bool) -> None:
                 # A page among the files must not act in the name of this server.
                 "Content-Disposition": f"attachment; filename={quote(filename)}",
                 "Content-Security-Policy": "sandbox; default-src 'none'",
+                **for_scripts(private),
             },
         )
 
@@ -64,7 +65,7 @@ def file_routes(routes: Routes, indexes: Indexes, private: bool) -> None:
                 body=raw,
                 content_type="text/plain; charset=utf-8",
                 etag=page_etag(raw),
-                headers={"Cache-Control": cache_control},
+                headers={"Cache-Control": cache_control, **for_scripts(private)},
             )
         return file_response(await part.file(project, filename, digest), filename, digest, cache_control)
 

@@ -9,8 +9,8 @@ from cheddar.interfaces import IPublishable
 from cheddar.model import Action, Selector, normalize_version
 from cheddar.names import is_filename, is_project_name, normalize
 from cheddar.web.access import Routes, to_its_end
-from cheddar.web.bodies import Response, request_header
 from cheddar.web.request import CheddarRequest
+from cheddar.web.responses import Response, request_header
 
 MAX_REASON = 1000
 

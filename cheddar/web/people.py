@@ -10,10 +10,10 @@ from cheddar.formats.negotiation import wants_legacy_json
 from cheddar.model import Action, normalize_version
 from cheddar.names import is_project_name, normalize
 from cheddar.web.access import Routes
-from cheddar.web.bodies import Response, page_etag
 from cheddar.web.pages import CONTENT_SECURITY_POLICY, Pages
 from cheddar.web.request import CheddarRequest
-from cheddar.web.simple import Indexes, argument, redirect
+from cheddar.web.responses import Response, page_etag
+from cheddar.web.simple import Indexes, argument, misspelled
 
 #: How many names a search shows.
 FOUND_MOST = 200
@@ -56,14 +56,10 @@ def people_routes(routes: Routes, indexes: Indexes, pages: Pages, private: bool)
 
     @routes.authorized_route(Action.READ, "/project/<project>/")
     async def project(request: CheddarRequest, project: str) -> Response:
-        if not is_project_name(project):
-            raise NotFound("That is not a valid project name.")
-        name = normalize(project)
-        if not request.path.endswith(b"/"):
-            return redirect(request, f"{name}/")
-        if name != project:
-            return redirect(request, f"../{name}/")
-        found = await indexes.combined.project(name)
+        elsewhere = misspelled(request, project)
+        if elsewhere is not None:
+            return elsewhere
+        found = await indexes.combined.project(project)
         return page(pages.project(found, found.index == "local", "../../"))
 
     @routes.authorized_route(Action.READ, "/simple/<project>/<version>", index="local")

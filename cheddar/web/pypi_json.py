@@ -13,8 +13,8 @@ from cheddar.formats.filenames import is_wheel
 from cheddar.model import Action, CoreMetadata, Project, normalize_version
 from cheddar.names import is_project_name, normalize
 from cheddar.web.access import Routes
-from cheddar.web.bodies import Response, page_etag
 from cheddar.web.request import CheddarRequest
+from cheddar.web.responses import Response, page_etag
 from cheddar.web.simple import Indexes
 
 

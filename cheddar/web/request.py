@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 from urllib.parse import unquote_to_bytes
 from weakref import WeakSet
 
 from attrs import define, field
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
@@ -27,11 +27,10 @@ from twisted.web.server import Request, Site
 
 from cheddar import metrics
 from cheddar.errors import CheddarError, Invalid, TooLarge
+from cheddar.formats.upload_form import ParsedForm
+from cheddar.interfaces import IFileWriter
 from cheddar.model import Identity
-from cheddar.web.bodies import Response, header_value
-
-if TYPE_CHECKING:
-    from cheddar.web.upload import IncomingUpload
+from cheddar.web.responses import Response, header_value
 
 #: The most that a body may have that is no upload, in bytes: a yank's reason.
 SMALL_BODY = 64 * 1024
@@ -49,6 +48,31 @@ _UNWELCOME_IN_PATH = (b"%2f", b"%5c", b"%00", b"\\", b"\0", b"/%2e", b"/.")
 _METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH"))
 
 
+class Incoming(Protocol):
+    """A body that is an upload, on its way in. All are plain calls."""
+
+    def start(self, expect: bool) -> None:
+        """The headers are here; C{expect}: the sender waits for a C{100 Continue}."""
+
+    def data_received(self, data: bytes) -> None:
+        """The next bytes."""
+
+    def body_received(self) -> None:
+        """The body is complete."""
+
+    def abort(self) -> None:
+        """Nobody wants it any more."""
+
+    def admitted(self) -> Deferred[None]:
+        """Fires when the sender may upload; fails with the reason why not."""
+
+    def arrived(self) -> Deferred[ParsedForm]:
+        """The form, once the body is complete; fails with what is wrong with it."""
+
+    def writer(self) -> IFileWriter:
+        """The bytes of the file; whoever takes the writer commits or aborts it."""
+
+
 class CheddarRequest(Request):
     """
     @ivar identity: who is asking, once that is known.
@@ -57,7 +81,7 @@ class CheddarRequest(Request):
     """
 
     identity: Identity | None = None
-    incoming: IncomingUpload | None = None
+    incoming: Incoming | None = None
     gone = False
     site: CheddarSite
 
@@ -262,7 +286,7 @@ class CheddarSite(Site):
         self,
         resource: IResource,
         clock: IReactorTime,
-        receive: Callable[[CheddarRequest, int | None], IncomingUpload],
+        receive: Callable[[CheddarRequest, int | None], Incoming],
         problem: Callable[[CheddarRequest, CheddarError], Response],
     ) -> None:
         # Twisted's own form parser would need eleven times the body's size in memory.

@@ -14,9 +14,9 @@ from cheddar.interfaces import IIndex, IPublishable
 from cheddar.model import Action, Project
 from cheddar.names import is_project_name, normalize
 from cheddar.web.access import Routes
-from cheddar.web.bodies import Response, page_etag
 from cheddar.web.errors import NotAcceptable
 from cheddar.web.request import CheddarRequest
+from cheddar.web.responses import Response, page_etag
 
 #: Pages of more files than this are rendered off the reactor.
 _RENDER_ELSEWHERE_FROM = 200
@@ -71,6 +71,27 @@ def redirect(request: CheddarRequest, path: str) -> Response:
     )
 
 
+def for_scripts(private: bool) -> dict[str, str]:
+    """Headers that let scripts of other sites read what anybody may read (the Fetch standard, CORS protocol)."""
+    if private:
+        return {}
+    return {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "ETag, X-PyPI-Last-Serial"}
+
+
+def misspelled(request: CheddarRequest, project: str) -> Response | None:
+    """
+    The one redirect to a project's page that puts name and slash right; None where they are.
+
+    @raise NotFound: it is no project name.
+    """
+    if not is_project_name(project):
+        raise NotFound("That is not a valid project name.")
+    name = normalize(project)
+    if not request.path.endswith(b"/"):
+        return redirect(request, f"{name}/")
+    return redirect(request, f"../{name}/") if name != project else None
+
+
 @define(eq=False)
 class SimplePages:
     """Renders what the indexes know."""
@@ -79,16 +100,17 @@ class SimplePages:
     _pool: ThreadPool
     _private: bool
 
-    def _page(self, body: bytes, choice: Choice) -> Response:
+    def _page(self, body: bytes, choice: Choice, serial: int = 0) -> Response:
         # max-age=0: pip keeps what it may keep, and would not see a fresh upload.
         scope = "private" if self._private else "public"
-        vary = "Accept, Authorization" if self._private else "Accept"
-        return Response(
-            body=body,
-            content_type=choice.content_type,
-            etag=page_etag(body),
-            headers={"Cache-Control": f"{scope}, max-age=0, must-revalidate", "Vary": vary},
-        )
+        headers = {
+            "Cache-Control": f"{scope}, max-age=0, must-revalidate",
+            "Vary": "Accept, Authorization" if self._private else "Accept",
+            **for_scripts(self._private),
+        }
+        if serial:
+            headers["X-PyPI-Last-Serial"] = str(serial)
+        return Response(body=body, content_type=choice.content_type, etag=page_etag(body), headers=headers)
 
     async def names(self, index: IIndex, choice: Choice) -> Response:
         """The project list."""
@@ -106,7 +128,8 @@ class SimplePages:
             body = _render(project, root, choice)
         else:
             body = await deferToThreadPool(self._reactor, self._pool, _render, project, root, choice)
-        return self._page(body, choice)
+        # Mirrors take the serial for a promise about the page: it is true where all of the page is in the store.
+        return self._page(body, choice, project.serial if index.name == "local" else 0)
 
 
 def _render(project: Project, root: str, choice: Choice) -> bytes:
@@ -128,15 +151,11 @@ def simple_routes(routes: Routes, indexes: Indexes, pages: SimplePages) -> None:
 
     async def project_page(request: CheddarRequest, index: str, project: str) -> Response:
         choice = negotiated(request)
-        if not is_project_name(project):
-            raise NotFound("That is not a valid project name.")
-        name = normalize(project)
-        if not request.path.endswith(b"/"):
-            return redirect(request, f"{name}/")
-        if name != project:
-            return redirect(request, f"../{name}/")
+        elsewhere = misspelled(request, project)
+        if elsewhere is not None:
+            return elsewhere
         root = "../" * (request.path.count(b"/") - 1)
-        return await pages.project(indexes.named(index), name, root, choice)
+        return await pages.project(indexes.named(index), project, root, choice)
 
     @routes.authorized_route(Action.READ, "/simple/", index="combined")
     async def combined_names(request: CheddarRequest) -> Response:

@@ -12,8 +12,8 @@ from cheddar.errors import CheddarError
 from cheddar.interfaces import IFileStorage, IPublishable, IStore, IUpstream
 from cheddar.model import Action
 from cheddar.web.access import Routes
-from cheddar.web.bodies import Response
 from cheddar.web.request import CheddarRequest
+from cheddar.web.responses import Response
 
 _FRESH = {"Cache-Control": "no-store"}
 

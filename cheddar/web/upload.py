@@ -18,8 +18,8 @@ from cheddar.interfaces import IFileStorage, IFileWriter, IPublishable, IUpload
 from cheddar.model import NO_DIGESTS, Action, Identity, normalize_version
 from cheddar.names import is_project_name
 from cheddar.web.access import Access, InternalError, Routes, to_its_end
-from cheddar.web.bodies import Response, request_header
 from cheddar.web.request import CheddarRequest
+from cheddar.web.responses import Response, request_header
 
 #: What a form may add to the file: fields, headers, boundaries.
 FORM_OVERHEAD = 32 * 1024 * 1024

@@ -489,3 +489,29 @@ async def test_other_methods_are_405(cheddar: CheddarHere, method: str, path: st
     answer = await cheddar.ask(method, path, b"")
     assert answer.status == 405
     assert allowed in answer.headers["allow"]
+
+
+async def test_scripts_of_other_sites_may_read(cheddar: CheddarHere) -> None:
+    """What anybody may read, a page in a browser may: project pages and files (CORS), errors and changes not."""
+    await cheddar.upload(*make_wheel("demo", "1.0"))
+    (address,) = (await files(cheddar, "/simple/demo/")).values()
+    for path in ("/simple/", "/simple/demo/", address, f"{address}.metadata"):
+        answer = await cheddar.ask("GET", path, headers={"Origin": "https://elsewhere.example"})
+        assert answer.headers["access-control-allow-origin"] == "*"
+    login = {"Authorization": basic(), "Origin": "https://elsewhere.example"}
+    refused = await cheddar.ask("DELETE", "/simple/demo/1.0", headers=login)
+    assert refused.status == 403
+    assert "access-control-allow-origin" not in refused.headers
+
+
+async def test_the_serial_moves_with_the_project(cheddar: CheddarHere, upstream: EvilUpstream) -> None:
+    """The local index's page carries X-PyPI-Last-Serial, for mirrors; pages that it would not be true of do not."""
+    upstream.add_file("flask", *make_wheel("flask", "3.0"))
+    serials = []
+    for version in ("1.0", "1.1"):
+        await cheddar.upload(*make_wheel("demo", version))
+        page = await cheddar.ask("GET", "/local/simple/demo/", headers={"Accept": JSON})
+        serials.append(int(page.headers["x-pypi-last-serial"]))
+    assert 0 < serials[0] < serials[1]
+    for path in ("/simple/demo/", "/simple/flask/", "/remote/simple/flask/"):
+        assert "x-pypi-last-serial" not in (await cheddar.ask("GET", path)).headers

@@ -1,0 +1,53 @@
+"""An answer, before it leaves, and what goes into headers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+
+from attrs import frozen
+from twisted.web.iweb import IRequest
+
+from cheddar.interfaces import IStoredFile
+
+
+@frozen(kw_only=True)
+class Response:
+    """
+    An answer, before it leaves.
+
+    @ivar status: the HTTP status code.
+    @ivar reason: the reason phrase; empty for the code's usual one.
+    @ivar body: what is sent, unless C{file} is.
+    @ivar file: stored bytes to send as the body.
+    @ivar content_type: the C{Content-Type}.
+    @ivar etag: the entity tag without quotes, or empty.
+    @ivar headers: further headers.
+    """
+
+    status: int = 200
+    reason: str = ""
+    body: bytes = b""
+    file: IStoredFile | None = None
+    content_type: str = "text/plain; charset=utf-8"
+    etag: str = ""
+    headers: Mapping[str, str] = {}
+
+
+def page_etag(body: bytes) -> str:
+    """The entity tag of a rendered page: the same bytes have the same tag, over restarts and nodes."""
+    return sha256(body).hexdigest()[:32]
+
+
+def header_value(value: str) -> bytes:
+    """
+    The one gate for values on their way into a header: Latin-1, and no control character, so that nothing a user
+    wrote can begin a new header (RFC 9110, section 5.5).
+    """
+    return "".join(" " if ord(char) < 32 or ord(char) == 127 else char for char in value).encode("latin-1", "replace")
+
+
+def request_header(request: IRequest, name: str) -> str | None:
+    """The values of a request header, joined as RFC 9110, section 5.3, has it; None without one."""
+    values = request.requestHeaders.getRawHeaders(name.encode())
+    return ", ".join(value.decode("latin-1") for value in values) if values else None
