@@ -64,7 +64,7 @@ debian:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { $(call apt-install,chromium); } || true
 
 apt-install = [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
-  apt-get update --quiet && apt-get install --quiet --yes --no-install-recommends $(1)
+  apt-get update --quiet && DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends $(1)
 
 clean:
 	rm -rf $(VENV) .clients build dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis
