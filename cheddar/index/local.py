@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from secrets import token_hex
+from typing import Any
 
 from attrs import define, evolve
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
@@ -304,14 +305,14 @@ def _agreed_names(upload: IUpload, metadata: CoreMetadata) -> tuple[str, str]:
 def _inspect(writer: IFileWriter, filename: str, known: Mapping[str, str], claims: Mapping[str, str]) -> CoreMetadata:
     """In a thread: compare the digests that the form claims, then read the core metadata."""
     with writer.reader() as file:
-        hashes = {}
+        hashes: dict[str, Any] = {}
         for algorithm in claims.keys() - known.keys():
             if algorithm == "blake2b_256":
                 hashes[algorithm] = hashlib.blake2b(digest_size=32)
             elif algorithm == "blake2b":
                 hashes[algorithm] = hashlib.blake2b()
             else:
-                hashes[algorithm] = hashlib.md5(usedforsecurity=False)  # type: ignore[assignment]  # same methods
+                hashes[algorithm] = hashlib.md5(usedforsecurity=False)
         if hashes:
             while chunk := file.read(1 << 20):
                 for running in hashes.values():

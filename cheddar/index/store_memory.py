@@ -35,7 +35,6 @@ class StoreMemory:
     _projects: IProjectStore
     _storage: IFileStorage
     _clock: IReactorTime
-    _highest: int = field(default=0, init=False)
     _checked_at: float | None = field(default=None, init=False)
     _marked: bool = field(default=False, init=False)
 
@@ -46,10 +45,10 @@ class StoreMemory:
         now = self._clock.seconds()
         if self._checked_at is not None and 0 <= now - self._checked_at < BELIEF:
             return
-        serial = await self._projects.serial()
-        if serial < self._highest or (serial == 0 and await self._was_written()):
+        # Only nothing at all is proof. A lower serial than before is what a restored backup has, or a Redis that was
+        # failed over to: an operator's remedy, not the illness.
+        if await self._projects.serial() == 0 and await self._was_written():
             raise StoreUnavailable(FORGOTTEN, retry_after=60)
-        self._highest = serial
         self._checked_at = now
 
     async def note_change(self) -> None:

@@ -157,7 +157,7 @@ class Routes:
                 except CancelledError:
                     if not request.gone:
                         raise
-                except Exception:  # noqa: BLE001  # logged
+                except Exception:  # noqa: BLE001  # nobody foresaw it: the client gets a 500, the log the traceback
                     await self._explain_unforeseen(request, Failure())
                 finally:
                     request.count(rule)

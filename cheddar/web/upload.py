@@ -137,7 +137,7 @@ class IncomingUpload:
         if self._outcome is None and self._parser is not None:
             try:
                 self._settle(self._parser.finish())
-            except Exception:  # noqa: BLE001  # as above
+            except Exception:  # noqa: BLE001  # the sender is told, and the log if it is no CheddarError
                 self._failed(Failure())
 
     def _failed(self, failure: Failure) -> None:
