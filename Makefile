@@ -6,12 +6,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 TEST_PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help serve test redis debian clean
+.PHONY: help serve test conformance redis debian clean
 
 help:
 	@echo "make serve   install into $(VENV) and serve on port 5000, everything kept below ./var"
 	@echo "             PORT=8080 and DATA_DIR=/srv/cheddar change that; CHEDDAR_* variables set the rest"
 	@echo "make test    install what the tests need, then lint, type-check and test"
+	@echo "make conformance   write docs/conformance.rst anew from the tests that prove it"
 	@echo "make clean   remove what the two have made, but not ./var"
 	@echo "PYTHON=...   which Python >= 3.10 to make $(VENV) with"
 
@@ -26,6 +27,10 @@ test: $(VENV)/.installed-test redis debian
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	PATH="$(TEST_PATH)" $(BIN)/python -m pytest
+
+# docs/conformance.rst is what the marked tests have shown.
+conformance: $(VENV)/.installed-test redis
+	PATH="$(TEST_PATH)" $(BIN)/python -m pytest -m "conforms or client" --conformance-table=docs/conformance.rst
 
 # The stamps say that what setup.cfg asks for is there: a second start installs nothing.
 $(VENV)/.installed: setup.cfg setup.py

@@ -11,6 +11,8 @@ from typing import Any
 import hypothesis
 import pytest
 
+from tests.support import conformance
+
 # The machine is shared: an example that is slow once is no failure.
 hypothesis.settings.register_profile("cheddar", deadline=None)
 hypothesis.settings.load_profile("cheddar")
@@ -18,10 +20,16 @@ hypothesis.settings.load_profile("cheddar")
 DEADLINE_SECONDS = 20.0
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """See L{tests.support.conformance}."""
+    parser.addoption("--conformance-table", metavar="FILE", help="write the table of what Cheddar conforms to")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Without pytest-twisted an async test would be reported, never run: refuse that."""
     if not config.pluginmanager.hasplugin("twisted"):
         raise pytest.UsageError("pytest-twisted is needed: pip install -e .[test]")
+    conformance.register(config)
 
 
 def _with_deadline(test: Callable[..., Any], seconds: float) -> Callable[..., Any]:

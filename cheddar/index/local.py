@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
 from datetime import datetime, timezone
 from secrets import token_hex
-from typing import Any
 
 from attrs import define, evolve
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
@@ -17,11 +14,12 @@ from zope.interface import implementer
 
 from cheddar.deferreds import returns_deferred
 from cheddar.errors import AlreadyExists, Forbidden, Invalid, NoRoom, NotFound, TooLarge, Unavailable
-from cheddar.formats import archives, core_metadata, filenames
+from cheddar.formats import core_metadata, filenames
 from cheddar.formats.links import digest_segment
+from cheddar.index import upload_checks
 from cheddar.index.sidecars import advertised, sidecar, write_whole
 from cheddar.index.store_memory import StoreMemory
-from cheddar.interfaces import IFileStorage, IFileWriter, IProjectStore, IPublishable, IStoredFile, IUpload
+from cheddar.interfaces import IFileStorage, IProjectStore, IPublishable, IStoredFile, IUpload
 from cheddar.model import (
     CoreMetadata,
     File,
@@ -30,20 +28,9 @@ from cheddar.model import (
     Release,
     Selector,
     is_prerelease,
-    normalize_version,
 )
-from cheddar.names import is_filename, is_project_name, normalize
 
 MAX_CORE_METADATA = 4 * 1024 * 1024
-
-#: The form's digest fields and what they are by the length of their value. Python 3.9 to 3.11 send a BLAKE2b of
-#: 64 bytes where 32 are meant (distutils' upload forgot the digest size).
-_CLAIMS = {
-    ("md5_digest", 32): "md5",
-    ("sha256_digest", 64): "sha256",
-    ("blake2_256_digest", 64): "blake2b_256",
-    ("blake2_256_digest", 128): "blake2b",
-}
 
 
 def storage_key(project: str, version: str, filename: str) -> str:
@@ -174,13 +161,19 @@ class LocalIndex:
     @returns_deferred
     async def publish(self, upload: IUpload, by: Identity) -> File:
         """See L{IPublishable.publish}."""
-        _check_filename(upload.filename)
+        upload_checks.check_filename(upload.filename)
         writer = upload.writer
         digests = await writer.finish()
         metadata = await deferToThreadPool(
-            self._reactor, self._pool, _inspect, writer, upload.filename, digests, _claims(upload)
+            self._reactor,
+            self._pool,
+            upload_checks.inspect,
+            writer,
+            upload.filename,
+            digests,
+            upload_checks.claimed_digests(upload),
         )
-        project, version = _agreed_names(upload, metadata)
+        project, version = upload_checks.agreed_names(upload, metadata)
         file = File(
             filename=upload.filename,
             version=version,
@@ -257,72 +250,3 @@ class LocalIndex:
     async def release_name(self, name: str) -> None:
         """See L{IPublishable.release_name}."""
         await self._projects.release_name(name)
-
-
-def _check_filename(filename: str) -> None:
-    """@raise Invalid: C{filename} names no distribution file that can be kept here."""
-    if not is_filename(filename):
-        raise Invalid(
-            "The file's name is not usable: letters, digits and ._+!- only, at most 200, not beginning with a dot or "
-            "a dash."
-        )
-    if not (filenames.is_wheel(filename) or filenames.is_sdist(filename)):
-        raise Invalid(f"{filename} is neither a wheel (.whl) nor an sdist (.tar.gz, .zip).")
-    filenames.parse(filename)
-
-
-def _claims(upload: IUpload) -> dict[str, str]:
-    """The digests that the form claims, by algorithm. [Invalid]"""
-    claims: dict[str, str] = {}
-    for field in ("md5_digest", "sha256_digest", "blake2_256_digest"):
-        for value in upload.fields.get(field, ()):
-            algorithm = _CLAIMS.get((field, len(value)))
-            if algorithm is None:
-                raise Invalid(f"The form's {field} is not a hexadecimal digest of the right length.")
-            claims[algorithm] = value.lower()
-    return claims
-
-
-def _agreed_names(upload: IUpload, metadata: CoreMetadata) -> tuple[str, str]:
-    """
-    The normalized project and version on which the file's name, its metadata and the form agree.
-
-    @raise Invalid: they do not agree.
-    """
-    project, version = archives.agreed_names(upload.filename, metadata)
-    names, versions = upload.fields.get("name", ()), upload.fields.get("version", ())
-    if len(names) > 1 or len(versions) > 1:
-        raise Invalid("The form gives more than one name, or more than one version.")
-    if any(not is_project_name(name) for name in names):
-        raise Invalid("The form's name is not a valid project name.")
-    if any(normalize(name) != project for name in names):
-        raise Invalid(f"The form says that the project is {names[0]}, the file's name says {project}.")
-    if any(normalize_version(given) != version for given in versions):
-        raise Invalid(f"The form says that the version is {versions[0]}, the file's name says {version}.")
-    return project, version
-
-
-def _inspect(writer: IFileWriter, filename: str, known: Mapping[str, str], claims: Mapping[str, str]) -> CoreMetadata:
-    """In a thread: compare the digests that the form claims, then read the core metadata."""
-    with writer.reader() as file:
-        hashes: dict[str, Any] = {}
-        for algorithm in claims.keys() - known.keys():
-            if algorithm == "blake2b_256":
-                hashes[algorithm] = hashlib.blake2b(digest_size=32)
-            elif algorithm == "blake2b":
-                hashes[algorithm] = hashlib.blake2b()
-            else:
-                hashes[algorithm] = hashlib.md5(usedforsecurity=False)
-        if hashes:
-            while chunk := file.read(1 << 20):
-                for running in hashes.values():
-                    running.update(chunk)
-        computed = {**known, **{algorithm: running.hexdigest() for algorithm, running in hashes.items()}}
-        for algorithm, claimed in claims.items():
-            if computed[algorithm] != claimed:
-                raise Invalid(
-                    f"The file's {algorithm} digest is {computed[algorithm]}, the form says {claimed}: the file was "
-                    "changed on its way, or after it was read. Upload it again."
-                )
-        file.seek(0)
-        return archives.read_core_metadata(file, filename)

@@ -1,0 +1,35 @@
+"""
+Where rooms meet. Every method returns a Deferred unless its docstring says "plain call".
+
+Failures are part of the contract: the errors in square brackets are the ones a caller may count on, and any
+method that reaches a store may fail with L{StoreUnavailable<cheddar.errors.StoreUnavailable>}.
+"""
+
+from __future__ import annotations
+
+from cheddar.interfaces.files import IArriving, IFileStorage, IFileView, IFileWriter, IStoredFile
+from cheddar.interfaces.indexes import IIndex, IPublishable, IRefreshable, IUpload
+from cheddar.interfaces.people import IAuthenticator, IPermissions
+from cheddar.interfaces.stores import IAccountStore, ILeases, IPageCache, IProjectStore, IStore
+from cheddar.interfaces.upstreams import IBodyReceiver, IUpstream
+
+__all__ = [
+    "IAccountStore",
+    "IArriving",
+    "IAuthenticator",
+    "IBodyReceiver",
+    "IFileStorage",
+    "IFileView",
+    "IFileWriter",
+    "IIndex",
+    "ILeases",
+    "IPageCache",
+    "IPermissions",
+    "IProjectStore",
+    "IPublishable",
+    "IRefreshable",
+    "IStore",
+    "IStoredFile",
+    "IUpload",
+    "IUpstream",
+]

@@ -1,0 +1,137 @@
+"""The metadata store and its four faces."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from zope.interface import Attribute, Interface
+
+from cheddar.model import CachedPage, File, Project, Release, Selector, User
+
+
+class IProjectStore(Interface):
+    """Local projects: what was published. Every change is one atomic step and moves the serial on."""
+
+    def project_names() -> Deferred[tuple[str, ...]]:
+        """Projects that have files, sorted."""
+
+    def owned_names() -> Deferred[tuple[str, ...]]:
+        """All names that are taken, those without files among them, sorted."""
+
+    def project(name: str) -> Deferred[Project | None]:
+        """
+        The project, its files and versions sorted; without files where all were removed; None where nobody has
+        the name.
+        """
+
+    def add_file(project: str, display_name: str, file: File, allow_reuse: bool) -> Deferred[None]:
+        """
+        Add a file, make the name taken, note it in the history.
+
+        @param allow_reuse: whether a name that was used and removed may come back with other bytes.
+        @raise AlreadyExists: the project has a file of that name; or had one, with other bytes, and
+            reuse is not allowed.
+        @raise Forbidden: the project is archived or quarantined: it takes no files (PEP 792).
+        """
+
+    def put_file(project: str, display_name: str, file: File) -> Deferred[None]:
+        """
+        For rebuild: add a file or replace its row, keeping the row's yank mark, uploader and upload time; the
+        history is left alone.
+        """
+
+    def set_yanked(project: str, selector: Selector, reason: str | None) -> Deferred[int]:
+        """Mark (C{reason}, maybe empty) or clear (None). @return: how many files were picked. [NotFound for none]"""
+
+    def remove_files(project: str, selector: Selector) -> Deferred[tuple[File, ...]]:
+        """
+        Forget files; the name stays taken, a release without files leaves the history, and the file names are
+        remembered as used. @return: what was removed. [NotFound for none]
+        """
+
+    def set_status(project: str, status: str, reason: str | None) -> Deferred[None]:
+        """Set the PEP 792 status marker: C{active}, C{archived}, C{quarantined} or C{deprecated}. [NotFound]"""
+
+    def release_name(name: str) -> Deferred[None]:
+        """Free a name that has no files; its status goes too. [NotFound: nobody has it; Invalid: it has files]"""
+
+    def serial() -> Deferred[int]:
+        """The number of the last change; 0 before the first."""
+
+    def history() -> Deferred[tuple[Release, ...]]:
+        """Releases by their latest upload, newest first, as many as the store was told to keep."""
+
+
+class IPageCache(Interface):
+    """Remembered answers of upstream, by the name of the index and the normalized name of the project."""
+
+    def get(index: str, name: str) -> Deferred[CachedPage | None]:
+        """The remembered answer."""
+
+    def put(index: str, name: str, page: CachedPage) -> Deferred[None]:
+        """Remember an answer in place of the one before."""
+
+    def touch(index: str, name: str, asked_at: float) -> Deferred[None]:
+        """Note that a client asked; nothing where no answer is remembered."""
+
+    def mark_checked(index: str, name: str, checked_at: float) -> Deferred[None]:
+        """
+        Note that upstream confirmed the answer, without writing the listing again; nothing where none is
+        remembered.
+        """
+
+    def stale(index: str, checked_before: float, asked_after: float, limit: int) -> Deferred[tuple[str, ...]]:
+        """Names whose answer was checked before, and asked for after, these times; most recently asked first."""
+
+    def names(index: str) -> Deferred[tuple[str, ...]]:
+        """Projects with a listing (not those that upstream does not have), sorted."""
+
+    def drop(index: str, name: str) -> Deferred[None]:
+        """Forget."""
+
+
+class IAccountStore(Interface):
+    """Users. A password is kept as the caller gives it: hashing is C{cheddar.auth}'s."""
+
+    def user(name: str) -> Deferred[User | None]:
+        """The user, or None."""
+
+    def user_names() -> Deferred[tuple[str, ...]]:
+        """All users, sorted."""
+
+    def put_user(user: User) -> Deferred[None]:
+        """Add a user, or replace it."""
+
+    def replace_password(name: str, old: str, new: str) -> Deferred[bool]:
+        """Set the stored password to C{new} only if it is still C{old}, in one step. @return: whether it was."""
+
+    def remove_user(name: str) -> Deferred[bool]:
+        """Remove a user. @return: whether there was one."""
+
+
+class ILeases(Interface):
+    """Claims with an end time, shared by all nodes of a store."""
+
+    def claim(name: str, holder: str, seconds: float) -> Deferred[bool]:
+        """Take the lease, or prolong it if C{holder} has it. @return: whether C{holder} has it now."""
+
+    def release(name: str, holder: str) -> Deferred[None]:
+        """Give it back; nothing where C{holder} does not have it."""
+
+
+class IStore(Interface):
+    """One metadata store: its four faces, and its life."""
+
+    description: str = Attribute("For people: which store, and where; never a password.")
+    projects: IProjectStore = Attribute("Local projects.")
+    pages: IPageCache = Attribute("Cached listings.")
+    accounts: IAccountStore = Attribute("Users.")
+    leases: ILeases = Attribute("Leases.")
+
+    def start() -> Deferred[None]:
+        """Open, and migrate. A shared store that is down does not fail the start: it heals."""
+
+    def stop() -> Deferred[None]:
+        """Close; fires when nothing is open any more."""
+
+    def check() -> Deferred[None]:
+        """Whether it answers now. [StoreUnavailable]"""
