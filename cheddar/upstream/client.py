@@ -27,6 +27,7 @@ from cheddar.upstream.bodies import collect, drop, inflate, receive
 from cheddar.upstream.breaker import Breaker, Breakers
 from cheddar.upstream.connections import CheckedEndpoints
 from cheddar.upstream.credentials import split_credentials
+from cheddar.upstream.proxies import Choice, no_proxy
 from cheddar.upstream.ranges import PARTIAL, REFUSALS, WithoutRanges, part_of, range_header
 from cheddar.upstream.requests import Requests
 
@@ -62,6 +63,7 @@ class Upstream:
         timeout: float,
         connections: int,
         trust: Any = None,
+        proxy_for: Choice = no_proxy,
     ) -> None:
         """
         @param url: the address of the Simple API, maybe with credentials: they are sent to its origin alone.
@@ -71,6 +73,7 @@ class Upstream:
         @param connections: how many pages are fetched at a time, and idle connections kept per host.
         @param trust: the certificate authorities to believe, as L{twisted.internet.ssl.trustRootFromCertificates}
             gives them; None: the platform's.
+        @param proxy_for: the proxy on the way to an origin.
         @raise UpstreamBroken: C{url} is no http(s) address.
         """
         bare, credentials = split_credentials(url.rstrip("/") + "/")
@@ -84,7 +87,7 @@ class Upstream:
         policy = BrowserLikePolicyForHTTPS(trust)
         # To read the platform's authorities takes tens of milliseconds: once per host, not per connection.
         tls = HostnameCachingHTTPSPolicy(policy)
-        self._endpoints = CheckedEndpoints(reactor, self._rules, tls, min(timeout, LONGEST_CONNECT))
+        self._endpoints = CheckedEndpoints(reactor, self._rules, tls, min(timeout, LONGEST_CONNECT), proxy_for)
         self._own_breaker = Breaker(reactor)
         self._breakers = Breakers(reactor, base.origin, self._own_breaker)
         self._requests = Requests.over(

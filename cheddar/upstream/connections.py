@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
@@ -27,7 +27,9 @@ from twisted.web.iweb import IAgentEndpointFactory, IPolicyForHTTPS
 from zope.interface import implementer
 
 from cheddar.deferreds import returns_deferred
+from cheddar.errors import UpstreamBroken
 from cheddar.upstream.addresses import AddressRules, Origin, refusal
+from cheddar.upstream.proxies import Choice, Proxy, TunnelEndpoint, no_proxy
 
 # Twisted's HTTP client bounds a header's line, not their number: an answer whose head never ends is cut here.
 MAX_HEAD = 256 * 1024
@@ -41,12 +43,14 @@ class CheckedEndpoints:
 
     @ivar _reactor: IReactorTCP, IReactorTime and IReactorPluggableNameResolver.
     @ivar _timeout: seconds for one attempt to connect.
+    @ivar _proxy_for: the proxy on the way to an origin; the administrator chose it: it may be private.
     """
 
     _reactor: Any
     _rules: AddressRules
     _tls: IPolicyForHTTPS
     _timeout: float
+    _proxy_for: Choice = no_proxy
     _open: set[_Connection] = field(factory=set)
     _closed: Deferred[None] | None = None
 
@@ -54,6 +58,19 @@ class CheckedEndpoints:
         """An endpoint that connects to the host's checked addresses, with TLS for https."""
         origin = Origin(uri.scheme.decode("ascii"), uri.host.decode("ascii"), uri.port)
         return _CheckedEndpoint(self, origin)
+
+    def to_proxy(self, origin: Origin) -> tuple[Proxy, IStreamClientEndpoint] | None:
+        """
+        For an origin of plain HTTP: the proxy that its requests are sent to whole (RFC 9112, section 3.2.2), and the
+        endpoint that connects to it. None where there is no proxy, or a tunnel through it.
+
+        @raise UpstreamBroken: the origin is a private address.
+        """
+        proxy = self._proxy_for(origin)
+        if proxy is None or origin.scheme != "http":
+            return None
+        self._check_literal(origin)
+        return proxy, _ProxyEndpoint(self, proxy)
 
     def abort_all(self) -> Deferred[None]:
         """Close every connection. @return: fires when none is left."""
@@ -71,19 +88,47 @@ class CheckedEndpoints:
 
         @raise UpstreamBroken: it has addresses, and none that may be asked.
         """
+        proxy = self._proxy_for(origin)
+        if proxy is not None:
+            self._check_literal(origin)
+            through = TunnelEndpoint(self._connector(self._reactor, proxy.origin), proxy, origin)
+            return await self._connected(self._wrapped(through, origin), factory)
         reactor = _CheckingReactor(self._reactor, self._rules, origin)
-        endpoint: IStreamClientEndpoint = HostnameEndpoint(reactor, origin.host, origin.port, self._timeout)
-        if origin.scheme == "https":
-            creator = self._tls.creatorForNetloc(origin.host.encode("ascii"), origin.port)
-            endpoint = wrapClientTLS(creator, endpoint)
         try:
-            connection: Any = await endpoint.connect(_ConnectionFactory(factory, self))
+            return await self._connected(self._connector(reactor, origin), factory)
         except DNSLookupError:
             refused = reactor.nameResolver.refused
             if refused:
-                what = refused[0].replace("_", "-")
-                raise refusal(refused[0], f"{origin}, whose address is {what}") from None
+                raise _refused(refused[0], origin) from None
             raise
+
+    @returns_deferred
+    async def connect_to_proxy(self, proxy: Proxy, factory: IProtocolFactory) -> IProtocol:
+        """Connect to the proxy itself."""
+        return await self._connected(self._connector(self._reactor, proxy.origin), factory)
+
+    def _connector(self, reactor: Any, origin: Origin) -> IStreamClientEndpoint:
+        return self._wrapped(HostnameEndpoint(reactor, origin.host, origin.port, self._timeout), origin)
+
+    def _wrapped(self, endpoint: IStreamClientEndpoint, origin: Origin) -> IStreamClientEndpoint:
+        if origin.scheme != "https":
+            return endpoint
+        wrapped: IStreamClientEndpoint = wrapClientTLS(
+            self._tls.creatorForNetloc(origin.host.encode("ascii"), origin.port), endpoint
+        )
+        return wrapped
+
+    def _check_literal(self, origin: Origin) -> None:
+        """What a proxy makes of a name is not known here; an address that is spelled out is."""
+        try:
+            reason = self._rules.reason_against(origin, origin.host)
+        except ValueError:
+            return
+        if reason is not None:
+            raise _refused(reason, origin)
+
+    async def _connected(self, endpoint: IStreamClientEndpoint, factory: IProtocolFactory) -> IProtocol:
+        connection: Any = await endpoint.connect(_ConnectionFactory(factory, self))
         protocol: IProtocol = connection.wrappedProtocol
         return protocol
 
@@ -108,6 +153,21 @@ class _CheckedEndpoint:
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         return self._endpoints.connect(self._origin, protocolFactory)
+
+
+@implementer(IStreamClientEndpoint)
+@frozen
+class _ProxyEndpoint:
+    # Two of the same proxy are equal: connections to it are kept and used again.
+    _endpoints: CheckedEndpoints
+    _proxy: Proxy
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        return self._endpoints.connect_to_proxy(self._proxy, protocolFactory)
+
+
+def _refused(reason: str, origin: Origin) -> UpstreamBroken:
+    return refusal(reason, f"{origin}, whose address is {reason.replace('_', '-')}")
 
 
 @implementer(IReactorPluggableNameResolver)

@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, HTTPConnectionPool
+from twisted.web.client import Agent, HTTPConnectionPool, ProxyAgent
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
@@ -66,8 +66,8 @@ class Requests:
         pool.cachedConnectionTimeout = IDLE_CONNECTION_SECONDS
         # Its own second try might take another connection that is as dead; ours takes a new one.
         pool.retryAutomatically = False
-        kept = Agent.usingEndpointFactory(reactor, endpoints, pool)
-        fresh = Agent.usingEndpointFactory(reactor, endpoints, HTTPConnectionPool(reactor, persistent=False))
+        kept = _Agents(reactor, endpoints, pool)
+        fresh = _Agents(reactor, endpoints, HTTPConnectionPool(reactor, persistent=False))
         return cls(reactor, timeout, rules, credentials, breakers, pool, kept, fresh)
 
     async def get(
@@ -171,6 +171,33 @@ class Requests:
         else:
             asked = _get_compressed(agent, target, headers, self._clock)
         return _within(self._timeout, self._clock, asked, target)
+
+
+@implementer(IAgent)
+class _Agents:
+    """Sends a request to its origin, maybe through a tunnel; or to the proxy of an origin of plain HTTP."""
+
+    def __init__(self, reactor: Any, endpoints: CheckedEndpoints, pool: HTTPConnectionPool) -> None:
+        self._reactor = reactor
+        self._endpoints = endpoints
+        self._pool = pool
+        self._direct = Agent.usingEndpointFactory(reactor, endpoints, pool)
+
+    def request(
+        self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
+    ) -> Deferred[IResponse]:
+        """See L{IAgent.request}."""
+        found = self._endpoints.to_proxy(Target.parse(uri.decode("ascii")).origin)
+        if found is None:
+            direct: Deferred[IResponse] = self._direct.request(method, uri, headers, bodyProducer)
+            return direct
+        proxy, endpoint = found
+        headers = Headers() if headers is None else headers.copy()
+        for name, value in proxy.headers():
+            headers.setRawHeaders(name, [value])
+        agent = ProxyAgent(endpoint, self._reactor, self._pool)
+        asked: Deferred[IResponse] = agent.request(method, uri, headers, bodyProducer)
+        return asked
 
 
 _CODING, _SET_ASIDE = b"Content-Encoding", b"X-Set-Aside-Content-Encoding"

@@ -11,6 +11,7 @@ from twisted.internet.defer import DeferredList
 from twisted.python.threadpool import ThreadPool
 
 from cheddar.upstream import Upstream
+from cheddar.upstream.proxies import Choice, no_proxy
 from tests.support.upstream import EvilUpstream
 
 
@@ -47,7 +48,15 @@ async def client_of(reactor: Any, thread_pool: ThreadPool) -> AsyncIterator[Call
     """Makes clients, and stops them."""
     made: list[Upstream] = []
 
-    def make(url: str, *, timeout: float = 5.0, connections: int = 4, trust: Any = None, using: Any = None) -> Upstream:
+    def make(
+        url: str,
+        *,
+        timeout: float = 5.0,
+        connections: int = 4,
+        trust: Any = None,
+        using: Any = None,
+        proxy_for: Choice = no_proxy,
+    ) -> Upstream:
         made.append(
             Upstream(
                 url,
@@ -56,6 +65,7 @@ async def client_of(reactor: Any, thread_pool: ThreadPool) -> AsyncIterator[Call
                 timeout=timeout,
                 connections=connections,
                 trust=trust,
+                proxy_for=proxy_for,
             )
         )
         return made[-1]
