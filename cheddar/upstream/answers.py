@@ -75,7 +75,7 @@ def error_of(response: IResponse, target: Target, what: str, now: float) -> Ched
         return NotFound(f"Upstream has no {what}.")
     wait = retry_after(response.headers, now) or DEFAULT_RETRY_AFTER
     if code in (401, 403, 407):
-        message = f"{origin} refused the request for {what} ({code}): check the credentials in INDEX_URL."
+        message = f"{origin} refused the request for {what} ({code}): check its credentials in the settings."
         return UpstreamUnavailable(message, wait)
     if code == 429:
         return UpstreamUnavailable(f"{origin} asks for fewer requests (429).", wait)
@@ -99,7 +99,7 @@ def error_from(error: BaseException, target: Target) -> CheddarError:
     if any(isinstance(reason, TLS_ERRORS) for reason in reasons):
         return UpstreamUnavailable(f"No secure connection to {origin}: {_tls_words(reasons)}.")
     if isinstance(error, DNSLookupError):
-        return UpstreamUnavailable(f"The host of {origin} has no address: check INDEX_URL and the name service.")
+        return UpstreamUnavailable(f"The host of {origin} has no address: check the settings and the name service.")
     if isinstance(error, ConnectionRefusedError):
         return UpstreamUnavailable(f"{origin} refuses connections.")
     if isinstance(error, TimeoutError):

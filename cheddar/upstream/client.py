@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
+from twisted.internet.ssl import PrivateCertificate
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
-from twisted.web.client import BrowserLikePolicyForHTTPS, HostnameCachingHTTPSPolicy
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 from zope.interface import implementer
@@ -26,10 +26,11 @@ from cheddar.upstream.answers import header
 from cheddar.upstream.bodies import collect, drop, inflate, receive
 from cheddar.upstream.breaker import Breaker, Breakers
 from cheddar.upstream.connections import CheckedEndpoints
-from cheddar.upstream.credentials import split_credentials
+from cheddar.upstream.credentials import OriginCredentials, split_credentials
 from cheddar.upstream.proxies import Choice, no_proxy
 from cheddar.upstream.ranges import PARTIAL, REFUSALS, WithoutRanges, part_of, range_header
 from cheddar.upstream.requests import Requests
+from cheddar.upstream.tls import OwnCertificatePolicy
 
 JSON_TYPES = frozenset({"application/vnd.pypi.simple.v1+json", "application/vnd.pypi.simple.latest+json"})
 HTML_TYPES = frozenset({"application/vnd.pypi.simple.v1+html", "application/vnd.pypi.simple.latest+html", "text/html"})
@@ -64,6 +65,9 @@ class Upstream:
         connections: int,
         trust: Any = None,
         proxy_for: Choice = no_proxy,
+        name: str = "",
+        credentials: OriginCredentials | None = None,
+        certificate: PrivateCertificate | None = None,
     ) -> None:
         """
         @param url: the address of the Simple API, maybe with credentials: they are sent to its origin alone.
@@ -74,24 +78,26 @@ class Upstream:
         @param trust: the certificate authorities to believe, as L{twisted.internet.ssl.trustRootFromCertificates}
             gives them; None: the platform's.
         @param proxy_for: the proxy on the way to an origin.
+        @param name: what the settings call it; files of its pages say that they are its.
+        @param credentials: of its origin, in place of those in C{url}.
+        @param certificate: shown to its origin.
         @raise UpstreamBroken: C{url} is no http(s) address.
         """
-        bare, credentials = split_credentials(url.rstrip("/") + "/")
+        bare, in_url = split_credentials(url.rstrip("/") + "/")
         base = Target.parse(bare)
+        self.name = name
         self.url = str(base)
         self._base = base
         self._reactor = reactor
         self._pool = pool
         self._timeout = timeout
         self._rules = AddressRules(base.origin)
-        policy = BrowserLikePolicyForHTTPS(trust)
-        # To read the platform's authorities takes tens of milliseconds: once per host, not per connection.
-        tls = HostnameCachingHTTPSPolicy(policy)
+        tls = OwnCertificatePolicy(trust, base.origin, certificate)
         self._endpoints = CheckedEndpoints(reactor, self._rules, tls, min(timeout, LONGEST_CONNECT), proxy_for)
         self._own_breaker = Breaker(reactor)
         self._breakers = Breakers(reactor, base.origin, self._own_breaker)
         self._requests = Requests.over(
-            reactor, self._endpoints, connections, timeout, self._rules, credentials, self._breakers
+            reactor, self._endpoints, connections, timeout, self._rules, credentials or in_url, self._breakers
         )
         self._page_places = DeferredSemaphore(connections)
         self._file_places = DeferredSemaphore(connections * DOWNLOADS_PER_CONNECTION)
@@ -135,6 +141,7 @@ class Upstream:
         """Whether the last answer of the configured origin was good (C{ok}), and since when; for readiness."""
         breaker = self._own_breaker
         return {
+            "name": self.name,
             "url": self.url,
             "ok": not breaker.failures,
             "failures": breaker.failures,

@@ -14,12 +14,21 @@ from twisted.internet.ssl import Certificate, PrivateCertificate, trustRootFromC
 
 def certificate_for(*hosts: str, days: int = 1) -> tuple[Any, Any]:
     """
+    @return: of L{pem_for}: a context factory for a server, and what a client needs to trust it.
+    """
+    pem, secret = pem_for(*hosts, days=days)
+    server = PrivateCertificate.loadPEM(pem + secret).options()
+    return server, trustRootFromCertificates([Certificate.loadPEM(pem)])
+
+
+def pem_for(*hosts: str, days: int = 1) -> tuple[bytes, bytes]:
+    """
     @param hosts: the names and IP addresses that it is good for.
     @param days: how long it is valid; negative: it ended so long ago.
-    @return: a context factory for a server, and what a client needs to trust it.
+    @return: a certificate that signs itself, and its private key.
     """
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Cheddar's tests")])
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, f"{hosts[0]} of Cheddar's tests"[:64])])
     end = datetime.now(timezone.utc) + timedelta(days=days)
     names: list[x509.GeneralName] = []
     for host in hosts:
@@ -43,5 +52,4 @@ def certificate_for(*hosts: str, days: int = 1) -> tuple[Any, Any]:
     secret = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    server = PrivateCertificate.loadPEM(pem + secret).options()
-    return server, trustRootFromCertificates([Certificate.loadPEM(pem)])
+    return pem, secret

@@ -1,0 +1,105 @@
+"""The tables of several upstreams in a settings file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cheddar.errors import SettingsError
+from cheddar.settings_upstreams import UpstreamSettings, read_upstreams
+
+DEFAULTS = {"timeout": 7, "connections": 3}
+
+
+def read(*tables: dict[str, Any]) -> tuple[UpstreamSettings, ...]:
+    return read_upstreams("cheddar.toml", list(tables), DEFAULTS)
+
+
+def test_all_that_can_be_said() -> None:
+    """Each key reaches the settings as what it is; addresses get the slash they need, patterns are normalized."""
+    (upstream,) = read(
+        {
+            "name": "corp", "url": "https://index.example/simple", "username": "me", "password_file": "/run/secret",
+            "ca_bundle": "ca.pem", "client_certificate": "me.pem", "client_key": "me.key", "proxy": "none",
+            "timeout": 5, "connections": 2, "projects": ["Acme_*"], "exclude": ["acme-public"], "priority": 1,
+            "merge": True,
+        }
+    )  # fmt: skip
+    assert upstream == UpstreamSettings(
+        name="corp", url="https://index.example/simple/", username="me", password_file=Path("/run/secret"),
+        ca_bundle=Path("ca.pem"), client_certificate=Path("me.pem"), client_key=Path("me.key"), proxy="none",
+        timeout=5, connections=2, projects=("acme-*",), exclude=("acme-public",), priority=1, merge=True,
+    )  # fmt: skip
+
+
+def test_what_is_not_said() -> None:
+    """Timeouts and connections are those of the settings of the same purpose."""
+    (upstream,) = read({"name": "a", "url": "http://a.example/"})
+    assert (upstream.timeout, upstream.connections, upstream.merge) == (7, 3, False)
+
+
+def test_order() -> None:
+    """Smaller priorities first; equal ones as in the file."""
+    order = read(
+        {"name": "c", "url": "http://c.example/"},
+        {"name": "a", "url": "http://a.example/", "priority": 5},
+        {"name": "b", "url": "http://b.example/"},
+    )
+    assert [upstream.name for upstream in order] == ["a", "c", "b"]
+
+
+@pytest.mark.parametrize(
+    ("project", "asked"), [("acme-tool", True), ("acme", True), ("acme-secret-x", False), ("other", False)]
+)
+def test_patterns(project: str, asked: bool) -> None:
+    """Only the projects that its table names are asked of an upstream, and none that it excludes."""
+    (upstream,) = read({"name": "a", "url": "http://a.example/", "projects": ["acme-*"], "exclude": ["acme-secret-*"]})
+    assert upstream.may_be_asked_for(project) is asked
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ({"url": "http://a.example/"}, "name is missing"),
+        ({"name": "a"}, "url is missing"),
+        ({"name": "A B", "url": "http://a.example/"}, "small letters"),
+        ({"name": "a", "url": "ftp://a.example/"}, "http://"),
+        ({"name": "a", "url": "http://a.example/", "uri": "x"}, "unknown key uri"),
+        ({"name": "a", "url": "http://a.example/", "projects": "x"}, "list"),
+        ({"name": "a", "url": "http://a.example/", "projects": ["*"]}, "acme-*"),
+        ({"name": "a", "url": "http://a.example/", "timeout": 0}, "1 or more"),
+        ({"name": "a", "url": "http://a.example/", "merge": 1}, "true or false"),
+        ({"name": "a", "url": "http://a.example/", "client_key": "x"}, "client_certificate"),
+        ({"name": "a", "url": "http://a.example/", "username": "x"}, "password_file"),
+        ({"name": "a", "url": "http://a.example/", "password_env": "x"}, "username"),
+        ({"name": "a", "url": "http://x:y@a.example/", "netrc": True}, "more than one place"),
+    ],
+)
+def test_what_is_wrong(table: dict[str, Any], words: str) -> None:
+    """A mistake is told with the table's number and the key, and without the value, which may be a secret."""
+    with pytest.raises(SettingsError) as caught:
+        read(table)
+    assert words in str(caught.value)
+    assert "[[upstream]] 1" in str(caught.value)
+
+
+def test_a_password_in_the_wrong_line_is_not_repeated() -> None:
+    """Settings errors end in logs."""
+    with pytest.raises(SettingsError) as caught:
+        read({"name": "a", "url": "s3cret"})
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("tables", [[], {}, "x", [1]])
+def test_what_are_no_tables(tables: Any) -> None:
+    """It says how a table begins."""
+    with pytest.raises(SettingsError, match=r"\[\[upstream\]\]"):
+        read_upstreams("cheddar.toml", tables, DEFAULTS)
+
+
+def test_two_of_one_name() -> None:
+    """Cached listings remember the name: it must be one upstream's."""
+    with pytest.raises(SettingsError, match="two upstreams"):
+        read({"name": "a", "url": "http://a.example/"}, {"name": "a", "url": "http://b.example/"})
