@@ -50,6 +50,10 @@ def dump_file(file: File) -> str:
         record["uploaded_by"] = file.uploaded_by
     if file.made_metadata:
         record["made_metadata"] = True
+    if file.upstream:
+        record["upstream"] = file.upstream
+    if file.withdrawal:
+        record["withdrawal"] = file.withdrawal
     return _write(record)
 
 
@@ -82,9 +86,12 @@ def dump_page(page: CachedPage) -> str:
         head["last_modified"] = page.validators.last_modified
     if page.missing_since is not None:
         head["missing_since"] = page.missing_since
-    if page.project is None:
-        return _write(head)
-    return _write(head) + "\n" + dump_project(page.project)
+    if page.withdrawn:
+        head["withdrawn"] = len(page.withdrawn)
+    parts = [_write(head), *map(dump_file, page.withdrawn)]
+    if page.project is not None:
+        parts.append(dump_project(page.project))
+    return "\n".join(parts)
 
 
 def load_page(text: str) -> CachedPage:
@@ -171,6 +178,8 @@ def _file(record: dict[str, Any]) -> File:
         get("key", ""),
         get("uploaded_by", ""),
         get("made_metadata", False),
+        get("upstream", ""),
+        get("withdrawal", ""),
     )
 
 
@@ -188,6 +197,8 @@ def _project_head(project: Project) -> dict[str, Any]:
         head["index"] = project.index
     if project.serial:
         head["serial"] = project.serial
+    if project.upstream:
+        head["upstream"] = project.upstream
     return head
 
 
@@ -202,15 +213,19 @@ def _project(head: str, lines: list[str]) -> Project:
         status_reason=record.get("status_reason"),
         index=record.get("index", "local"),
         serial=record.get("serial", 0),
+        upstream=record.get("upstream", ""),
     )
 
 
 def _page(head: str, lines: list[str]) -> CachedPage:
     record = json.loads(head)
+    count: int = record.get("withdrawn", 0)
+    withdrawn, lines = lines[:count], lines[count:]
     return CachedPage(
         project=_project(lines[0], lines[1:]) if lines else None,
         validators=Validators(record.get("etag"), record.get("last_modified")),
         checked_at=record["checked_at"],
         asked_at=record["asked_at"],
         missing_since=record.get("missing_since"),
+        withdrawn=_files(withdrawn),
     )

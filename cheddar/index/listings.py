@@ -50,33 +50,17 @@ def _digest_segments(file: File) -> Iterable[str]:
     yield digest_segment(evolve(file, digests={name: hex_ for name, hex_ in file.digests.items() if name != "sha256"}))
 
 
-def keep_first_seen(known: Project | None, new: Project) -> Project:
-    """
-    Upstream's new listing, with the files that have other bytes than before as they were: what a file name stands
-    for does not change once it was seen.
-    """
-    if known is None:
-        return new
-    before = {file.filename: file for file in known.files}
-    files = tuple(_first_seen(new.name, before.get(file.filename), file) for file in new.files)
-    return evolve(new, files=files)
-
-
-def _first_seen(project: str, before: File | None, now: File) -> File:
-    if before is None:
-        return now
-    same = False
+def same_bytes(one: File, other: File) -> bool | None:
+    """Whether two entries of one name stand for the same bytes, by the best digest that both have, or None."""
     for algorithm in COMPARED_DIGESTS:
-        if algorithm in before.digests and algorithm in now.digests:
-            if before.digests[algorithm] == now.digests[algorithm]:
-                same = True
-                break
-            _log.warn(
-                "Upstream has other bytes for {filename} of {project} now: kept as first seen",
-                filename=now.filename,
-                project=project,
-            )
-            return evolve(before, yanked=now.yanked)
+        if algorithm in one.digests and algorithm in other.digests:
+            return one.digests[algorithm] == other.digests[algorithm]
+    return None
+
+
+def with_what_was_learned(before: File, now: File) -> File:
+    """Upstream's entry of a file, with what was found out here about the same bytes before."""
+    same = bool(same_bytes(before, now))
     if "sha256" in before.digests and "sha256" not in now.digests:
         # Computed here from the bytes upstream sent first.
         same = True
@@ -88,6 +72,30 @@ def _first_seen(project: str, before: File | None, now: File) -> File:
     if now.core_metadata is None and before.made_metadata:
         now = evolve(now, core_metadata=before.core_metadata, made_metadata=True)
     return now
+
+
+def keep_first_seen(known: Project | None, new: Project) -> Project:
+    """
+    Upstream's new listing, with the files that have other bytes than before as they were: what a file name stands
+    for does not change once it was seen.
+    """
+    if known is None:
+        return new
+    before = {file.filename: file for file in known.files}
+    return evolve(new, files=tuple(_first_seen(new.name, before.get(file.filename), file) for file in new.files))
+
+
+def _first_seen(project: str, before: File | None, now: File) -> File:
+    if before is None:
+        return now
+    if same_bytes(before, now) is False:
+        _log.warn(
+            "Upstream has other bytes for {filename} of {project} now: kept as first seen",
+            filename=now.filename,
+            project=project,
+        )
+        return evolve(before, yanked=now.yanked)
+    return with_what_was_learned(before, now)
 
 
 def pin_file(project: Project, file: File) -> Project:

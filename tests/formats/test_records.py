@@ -42,6 +42,8 @@ files = st.builds(
     key=texts,
     uploaded_by=texts,
     made_metadata=st.booleans(),
+    upstream=texts,
+    withdrawal=texts,
 )
 projects = st.builds(
     Project,
@@ -53,6 +55,7 @@ projects = st.builds(
     status_reason=st.none() | texts,
     index=texts,
     serial=st.integers(0, 2**63),
+    upstream=texts,
 )
 pages = st.builds(
     CachedPage,
@@ -61,6 +64,7 @@ pages = st.builds(
     checked_at=seconds,
     asked_at=seconds,
     missing_since=st.none() | seconds,
+    withdrawn=st.lists(files, max_size=3).map(tuple),
 )
 
 
