@@ -45,12 +45,15 @@ class File:
     @ivar requires_python: the C{Requires-Python} specifier.
     @ivar yanked: None: not yanked; else the reason, maybe empty (PEP 592).
     @ivar core_metadata: None: there is no C{.metadata} beside it (PEP 658); else its digests, maybe none known.
-    @ivar provenance: where the provenance is (PEP 740), or None.
+    @ivar provenance: where the provenance is (PEP 740): upstream's address of it, or the storage key of a local
+        file's; None: there is none.
     @ivar url: upstream's address of the bytes; empty for a local file.
     @ivar key: the storage key of the bytes; empty for upstream's file.
     @ivar uploaded_by: the user who published it; empty for upstream's file, and where a rebuild found it.
     @ivar made_metadata: whether C{core_metadata} was made here, of a file for which upstream has none; where that is
         None all the same, it cannot be made.
+    @ivar upstream: the name of the upstream that lists it, where there are several; it alone is asked for the bytes.
+    @ivar withdrawal: empty, L{REMOVED} or L{CHANGED}.
     """
 
     filename: str
@@ -66,11 +69,18 @@ class File:
     key: str = ""
     uploaded_by: str = ""
     made_metadata: bool = False
+    upstream: str = ""
+    withdrawal: str = ""
 
+
+#: What upstream did with a file since it was first seen: it no longer lists it, or lists other bytes under its name.
+REMOVED = "removed"
+CHANGED = "changed"
 
 #: The status markers of PEP 792, and those whose projects take no files.
-STATUSES = ("active", "archived", "quarantined", "deprecated")
-CLOSED_STATUSES = frozenset({"archived", "quarantined"})
+QUARANTINED = "quarantined"
+STATUSES = ("active", "archived", QUARANTINED, "deprecated")
+CLOSED_STATUSES = frozenset({"archived", QUARANTINED})
 
 
 @frozen
@@ -86,6 +96,7 @@ class Project:
     @ivar status_reason: why, or None.
     @ivar index: C{local} or C{remote}: where the files are served from.
     @ivar serial: of the last change (local projects), or 0.
+    @ivar upstream: the name of the upstream whose project it is, where there are several.
     """
 
     name: str
@@ -96,6 +107,40 @@ class Project:
     status_reason: str | None = None
     index: str = "local"
     serial: int = 0
+    upstream: str = ""
+
+
+@frozen
+class Listed:
+    """
+    A line of a project list.
+
+    @ivar name: the normalized name.
+    @ivar serial: of the project's last change, or None where nobody counts.
+    @ivar status: the PEP 792 status marker.
+    """
+
+    name: str
+    serial: int | None = None
+    status: str = "active"
+
+
+@frozen
+class ProjectList:
+    """
+    The projects of an index.
+
+    @ivar projects: by name.
+    @ivar serial: the number of the last change that this list knows of, or None where nobody counts.
+    """
+
+    projects: tuple[Listed, ...] = ()
+    serial: int | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names alone."""
+        return tuple(project.name for project in self.projects)
 
 
 @frozen
@@ -149,6 +194,7 @@ class CachedPage:
     @ivar checked_at: when upstream last confirmed this, in seconds since the epoch.
     @ivar asked_at: when a client last asked for it, in seconds since the epoch.
     @ivar missing_since: when upstream first answered 404 for a project that this still lists, or None.
+    @ivar withdrawn: files that were seen and are offered no more; their digests are remembered all the same.
     """
 
     project: Project | None
@@ -156,6 +202,35 @@ class CachedPage:
     checked_at: float = 0.0
     asked_at: float = 0.0
     missing_since: float | None = None
+    withdrawn: tuple[File, ...] = ()
+
+    @property
+    def listed(self) -> bool:
+        """Whether the project belongs on a project list (PEP 792)."""
+        return self.project is not None and self.project.status != QUARANTINED
+
+
+@frozen(kw_only=True)
+class Event:
+    """
+    Something that an audit should find again.
+
+    @ivar action: what happened, in one word or two with a dot, such as C{upstream.removed}.
+    @ivar at: when.
+    @ivar project: the normalized name of the project.
+    @ivar filename: which file, or empty for all of the project.
+    @ivar digest: the file's SHA-256, or what else is known, or empty.
+    @ivar who: the user, or the upstream, that did it.
+    @ivar detail: what else there is to know, for people.
+    """
+
+    action: str
+    at: datetime
+    project: str
+    filename: str = ""
+    digest: str = ""
+    who: str = ""
+    detail: str = ""
 
 
 @frozen

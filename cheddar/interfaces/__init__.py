@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from cheddar.interfaces.files import IArriving, IFileStorage, IFileView, IFileWriter, IStoredFile
 from cheddar.interfaces.indexes import IIndex, IPublishable, IRefreshable, IUpload
-from cheddar.interfaces.people import IAuthenticator, IPermissions
+from cheddar.interfaces.people import IAuditLog, IAuthenticator, IPermissions
 from cheddar.interfaces.stores import IAccountStore, ILeases, IPageCache, IProjectStore, IStore
 from cheddar.interfaces.upstreams import IBodyReceiver, IUpstream
 
 __all__ = [
     "IAccountStore",
     "IArriving",
+    "IAuditLog",
     "IAuthenticator",
     "IBodyReceiver",
     "IFileStorage",

@@ -17,6 +17,8 @@ class IStoredFile(Interface):
     size: int | None = Attribute("Bytes, or None while a download has not said.")
     digests: Mapping[str, str] = Attribute("By algorithm; C{sha256} among them unless a download is under way.")
 
+    published_at: datetime | None = Attribute("When it was published; None where an index has not said, or can't.")
+
     def send(consumer: IConsumer, first: int, last: int | None) -> Deferred[None]:
         """
         Send the bytes C{first} to C{last} (both included; None: to the end) to C{consumer}, at its own pace.

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from cheddar.interfaces.files import IFileWriter, IStoredFile
-from cheddar.model import CoreMetadata, File, Identity, Project, Release, Selector
+from cheddar.model import CoreMetadata, File, Identity, Project, ProjectList, Release, Selector
 
 
 class IIndex(Interface):
@@ -36,6 +36,9 @@ class IIndex(Interface):
     def core_metadata(project: str, filename: str, digest: str | None) -> Deferred[bytes]:
         """The exact core metadata of a file (PEP 658). [NotFound, UpstreamUnavailable, UpstreamBroken]"""
 
+    def provenance(project: str, filename: str, digest: str | None) -> Deferred[bytes]:
+        """The provenance object of a file (PEP 740), not verified. [NotFound, UpstreamUnavailable, UpstreamBroken]"""
+
 
 class IUpload(Interface):
     """An upload that has arrived whole and is not published yet."""
@@ -52,14 +55,33 @@ class IPublishable(IIndex):
     def check() -> Deferred[None]:
         """Whether it can tell its own names from others' now. [StoreUnavailable: the store has forgotten]"""
 
+    def listed() -> Deferred[ProjectList]:
+        """
+        What L{project_names} names, with the serials by which a mirror sees what has changed. A quarantined project
+        is not among them, its page is there all the same (PEP 792).
+        """
+
+    def owned_names() -> Deferred[frozenset[str]]:
+        """The names of all its projects, those without files and the quarantined among them."""
+
     def owns(name: str) -> Deferred[bool]:
-        """Whether the (normalized) name belongs to this index: since its first upload, until it is released."""
+        """
+        Whether the (normalized) name belongs to this index, so that upstream is never asked for it: since its first
+        upload, until it is released; or for good, where it is reserved.
+        """
+
+    def check_publisher(name: str, by: Identity) -> Deferred[None]:
+        """
+        Whether C{by} may publish under this (normalized) name.
+
+        @raise Reserved: the name is reserved, has no project yet, and was not granted to C{by}. [StoreUnavailable]
+        """
 
     def publish(upload: IUpload, by: Identity) -> Deferred[File]:
         """
         Check an upload and make it visible; the same bytes under the same name again change nothing.
 
-        @raise AlreadyExists: other bytes have that name. [Invalid, NoRoom, Forbidden]
+        @raise AlreadyExists: other bytes have that name. [Invalid, Reserved, NoRoom, Forbidden]
         """
 
     def yank(project: str, selector: Selector, reason: str | None) -> Deferred[int]:

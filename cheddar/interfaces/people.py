@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
-from cheddar.model import Action, Credentials, Identity
+from cheddar.model import Action, Credentials, Event, Identity
 
 
 class IAuthenticator(Interface):
@@ -13,6 +15,13 @@ class IAuthenticator(Interface):
 
     def identify(credentials: Credentials | None) -> Deferred[Identity]:
         """@return: who it is; L{cheddar.model.ANONYMOUS} for no credentials. [BadCredentials, Unavailable]"""
+
+
+class IAuditLog(Interface):
+    """Remembers what happened, for those who must find it again."""
+
+    def record(events: Sequence[Event]) -> Deferred[None]:
+        """Note events, in this order; they are on disk when this fires. [NoRoom]"""
 
 
 class IPermissions(Interface):

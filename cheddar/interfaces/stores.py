@@ -5,14 +5,17 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from cheddar.model import CachedPage, File, Project, Release, Selector, User
+from cheddar.model import CachedPage, File, Project, ProjectList, Release, Selector, User
 
 
 class IProjectStore(Interface):
     """Local projects: what was published. Every change is one atomic step and moves the serial on."""
 
-    def project_names() -> Deferred[tuple[str, ...]]:
-        """Projects that have files, sorted."""
+    def listed() -> Deferred[ProjectList]:
+        """
+        Projects that have files, whatever their status, sorted by name; with the serials, of one moment, by which a
+        mirror sees what has changed.
+        """
 
     def owned_names() -> Deferred[tuple[str, ...]]:
         """All names that are taken, those without files among them, sorted."""
@@ -83,14 +86,14 @@ class IPageCache(Interface):
         """Names whose answer was checked before, and asked for after, these times; most recently asked first."""
 
     def names(index: str) -> Deferred[tuple[str, ...]]:
-        """Projects with a listing (not those that upstream does not have), sorted."""
+        """Projects for a list, sorted: not those that upstream lacks, nor those it has quarantined (PEP 792)."""
 
     def drop(index: str, name: str) -> Deferred[None]:
         """Forget."""
 
 
 class IAccountStore(Interface):
-    """Users. A password is kept as the caller gives it: hashing is C{cheddar.auth}'s."""
+    """Users, and what they were granted. A password is kept as the caller gives it: hashing is C{cheddar.auth}'s."""
 
     def user(name: str) -> Deferred[User | None]:
         """The user, or None."""
@@ -105,7 +108,19 @@ class IAccountStore(Interface):
         """Set the stored password to C{new} only if it is still C{old}, in one step. @return: whether it was."""
 
     def remove_user(name: str) -> Deferred[bool]:
-        """Remove a user. @return: whether there was one."""
+        """Remove a user, and what it was granted. @return: whether there was one."""
+
+    def grants(user: str) -> Deferred[tuple[str, ...]]:
+        """
+        The patterns (L{cheddar.names.normalize_pattern}) of the reserved names under which a user may create projects,
+        sorted; none for who is no user.
+        """
+
+    def put_grant(user: str, pattern: str) -> Deferred[None]:
+        """Let a user create projects of these names; nothing where it may already. [NotFound: no such user]"""
+
+    def remove_grant(user: str, pattern: str) -> Deferred[bool]:
+        """Take back what was granted in these very words. @return: whether it was."""
 
 
 class ILeases(Interface):

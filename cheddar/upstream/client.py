@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.internet.ssl import PrivateCertificate
 from twisted.internet.threads import deferToThreadPool
@@ -214,7 +215,7 @@ class Upstream:
         answered = Validators(header(response.headers, "ETag"), header(response.headers, "Last-Modified"))
         body, sure = await collect(response, MAX_PAGE, self._reactor, self._timeout)
         project: Project = await deferToThreadPool(
-            self._reactor, self._pool, _read_page, body, sure, encoding, kind, name, str(there)
+            self._reactor, self._pool, _read_page, body, sure, encoding, kind, name, str(there), self.name
         )
         return Fetched(project, answered)
 
@@ -265,8 +266,17 @@ def _filename(target: Target) -> str:
     return target.path.partition("?")[0].rpartition("/")[2]
 
 
-def _read_page(body: bytes, sure: bool, encoding: str, content_type: str, name: str, base_url: str) -> Project:
+def _read_page(
+    body: bytes, sure: bool, encoding: str, content_type: str, name: str, base_url: str, upstream: str
+) -> Project:
     """The page of a project; for use in a thread."""
+    project = _parse_page(body, sure, encoding, content_type, name, base_url)
+    if not upstream:
+        return project
+    return evolve(project, upstream=upstream, files=tuple(evolve(file, upstream=upstream) for file in project.files))
+
+
+def _parse_page(body: bytes, sure: bool, encoding: str, content_type: str, name: str, base_url: str) -> Project:
     if encoding.lower() in ("gzip", "x-gzip"):
         body = inflate(body, MAX_INFLATED_PAGE)
     elif encoding.lower() not in ("", "identity"):
