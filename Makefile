@@ -65,6 +65,7 @@ redis: $(VENV)/.installed-test
 
 # systemd-analyze judges the units below deploy/, and Chromium the pages. Without them their tests fail, and say so.
 debian:
+	@command -v curl >/dev/null || { $(call apt-install,curl); } || true
 	@command -v systemd-analyze >/dev/null || { $(call apt-install,systemd); } || true
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { $(call apt-install,chromium); } || true
 

@@ -23,6 +23,10 @@ class AlreadyExists(CheddarError):
     """The name is taken."""
 
 
+class Reserved(CheddarError):
+    """The name is kept for others."""
+
+
 class Invalid(CheddarError):
     """What was sent is wrong; the message says what, and how to put it right."""
 

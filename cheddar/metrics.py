@@ -29,6 +29,12 @@ upstream_blocked = Counter(
 pages_served = Counter(
     "cheddar_remote_pages_served", "Remote listings served, by where they came from.", ("source",), registry=registry
 )
+withdrawals = Counter(
+    "cheddar_upstream_withdrawals",
+    "What upstream has taken back, or back again, by what it did.",
+    ("action",),
+    registry=registry,
+)
 downloads_under_way = Gauge("cheddar_downloads_under_way", "Downloads from upstream under way.", registry=registry)
 downloads = Counter("cheddar_downloads", "Downloads from upstream by outcome.", ("outcome",), registry=registry)
 listings_refreshed = Counter(

@@ -31,13 +31,18 @@ from cheddar.index.local import LocalIndex
 from cheddar.index.made_metadata import MadeMetadata
 from cheddar.index.refresh import RefreshService
 from cheddar.index.remote import RemoteIndex
+from cheddar.index.reservations import Reservations
 from cheddar.index.store_memory import StoreMemory
+from cheddar.index.upstreams import Source, Upstreams
+from cheddar.index.withdrawals import WithdrawalPolicy
 from cheddar.interfaces import IStore
 from cheddar.settings import Settings, hide_userinfo
+from cheddar.settings_upstreams import UpstreamSettings
+from cheddar.storage.audit import AuditFile
 from cheddar.storage.filesystem import FilesystemStorage
 from cheddar.store.redis import RedisStore
 from cheddar.store.sqlite import SQLiteStore
-from cheddar.upstream import Upstream
+from cheddar.upstream import configured
 from cheddar.web.request import CheddarSite, Drain
 from cheddar.web.site import Behind, make_site
 
@@ -108,28 +113,28 @@ class Cheddar(Service):
         for storage in (local_storage, remote_storage):
             await storage.start()
             self._stops.append(storage.stop)
-        upstream = None
-        if settings.upstream:
-            upstream = Upstream(
-                settings.upstream,
-                reactor=reactor,
-                pool=work,
-                timeout=float(settings.get_timeout),
-                connections=settings.upstream_connections,
-            )
-            self._stops.append(upstream.stop)
-        downloads = Downloads(remote_storage, upstream, reactor, reactor)
+        upstreams = Upstreams([self._source(upstream, work) for upstream in settings.upstreams], settings.offline)
+        downloads = Downloads(remote_storage, upstreams, reactor, reactor)
         self._stops.append(downloads.stop)
         made = None
-        if upstream is not None:
-            made = MadeMetadata(upstream, remote_storage, reactor, work, reactor)
+        if upstreams and not settings.offline:
+            made = MadeMetadata(upstreams, remote_storage, reactor, work, reactor)
             self._stops.append(made.stop)
         memory = StoreMemory(self.store.projects, local_storage, reactor)
+        reservations = Reservations(settings.reserved_names, self.store.accounts.grants)
         local = LocalIndex(
-            self.store.projects, memory, local_storage, reactor, reactor, work, settings.filename_reuse == "allow"
+            self.store.projects,
+            memory,
+            local_storage,
+            reactor,
+            reactor,
+            work,
+            allow_reuse=settings.filename_reuse == "allow",
+            reservations=reservations,
+            strict_names=settings.strict_names,
         )
         remote = RemoteIndex(
-            upstream,
+            upstreams,
             self.store.pages,
             downloads,
             remote_storage,
@@ -139,10 +144,14 @@ class Cheddar(Service):
             negative_ttl=settings.negative_ttl,
             wait=settings.listing_wait,
             owns=local.owns,
+            owned_names=local.owned_names,
             concurrency=settings.refresh_concurrency,
             made=made,
+            reservations=reservations,
+            policy=WithdrawalPolicy(settings.on_removed, settings.on_changed),
+            audit=AuditFile(settings.audit_file, reactor, files),
         )
-        if upstream is not None:
+        if upstreams and not settings.offline:
             holder = f"{socket.gethostname()}-{os.getpid()}-{token_hex(4)}"
             refresh = RefreshService(remote, self.store.leases, reactor, settings.refresh_interval, holder)
             refresh.startService()
@@ -158,7 +167,7 @@ class Cheddar(Service):
                 permissions=Permissions(settings.read_auth),
                 store=self.store,
                 storage=local_storage,
-                upstream=upstream,
+                upstreams=upstreams,
                 address=settings.address,
                 private=settings.read_auth,
                 max_upload=settings.max_upload,
@@ -170,6 +179,11 @@ class Cheddar(Service):
         await self._listen(site)
         self._announce()
         self._watch(work)
+
+    def _source(self, settings: UpstreamSettings, pool: ThreadPool) -> Source:
+        upstream = configured(settings, os.environ, reactor=self._reactor, pool=pool)
+        self._stops.append(upstream.stop)
+        return Source(settings.name, upstream, settings.may_be_asked_for, settings.merge)
 
     def _pool(self, name: str, threads: int) -> ThreadPool:
         pool = ThreadPool(0, threads, name=f"cheddar-{name}")
@@ -218,6 +232,8 @@ class Cheddar(Service):
         self._log.info("Cheddar {version} serves {address}", version=__version__, address=address)
         self._log.info("  store:    {store}", store=self.store.description)
         self._log.info("  files:    {folder}", folder=str(self._settings.local_dir.resolve()))
+        if self._settings.reserved_names:
+            self._log.info("  reserved: {names}", names=" ".join(self._settings.reserved_names))
         self._log.info("  install:  pip install --index-url {address}simple/ NAME", address=address)
         self._log.info("  add user: {command}", command=" ".join(self._add_user_command()))
         systemd.notify(os.environ, f"READY=1\nSTATUS=Serving {address}")

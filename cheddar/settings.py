@@ -17,7 +17,9 @@ from attrs import evolve, fields_dict, frozen
 from distlib.index import DEFAULT_INDEX
 
 from cheddar.errors import SettingsError
+from cheddar.names import PATTERNS, normalize_pattern
 from cheddar.settings_file import read_settings_file
+from cheddar.settings_upstreams import UpstreamSettings, read_upstreams
 
 PREFIX = "CHEDDAR_"
 
@@ -37,12 +39,22 @@ class Settings:
 
     # The Simple API that the remote index stands for; empty: no remote index. A slash at its end is optional.
     index_url: str = public_index()
+    # Several upstreams in place of INDEX_URL: tables [[upstream]] of the settings file.
+    upstream: tuple[UpstreamSettings, ...] = ()
+    # Whether no upstream is ever asked, and only what is here is served.
+    offline: bool = False
+    # Files that upstream no longer lists: not offered any more, offered as yanked, or offered as before.
+    on_removed: Literal["withhold", "mark", "keep"] = "withhold"
+    # Files under whose name upstream has other bytes now: the first ones are offered, or none.
+    on_changed: Literal["pin", "withhold"] = "pin"
     # Everything that Cheddar keeps lies below this directory unless set apart.
     data_dir: Path = Path("var")
     # Uploaded files: releases/ and pre-releases/ below it. Empty: DATA_DIR/local.
     local_cache_dir: Path | None = None
     # Cached files of upstream, the same way. Empty: DATA_DIR/remote.
     remote_cache_dir: Path | None = None
+    # What is noted for audits, a JSON object a line. Empty: DATA_DIR/audit.jsonl.
+    audit_log: Path | None = None
     # redis://, rediss:// or unix:// address of the metadata store; empty: the embedded store in DATA_DIR.
     redis_url: str = ""
     # The short form of REDIS_URL: a host name, on the default port.
@@ -76,6 +88,10 @@ class Settings:
     plaintext_passwords: Literal["upgrade", "accept", "reject"] = "upgrade"
     # Whether a removed file's name may come back with other bytes.
     filename_reuse: Literal["allow", "never"] = "allow"
+    # Names that upstream is never asked for, and that only who was granted them may create: acme, acme-*, acme*.
+    reserved_names: tuple[str, ...] = ()
+    # Whether files are refused whose names are not normalized (PEP 427, PEP 625).
+    strict_names: bool = False
     # The largest upload, in bytes.
     max_upload: int = 4 * 1024**3
     # Seconds that requests under way get when the server stops.
@@ -97,9 +113,27 @@ class Settings:
         return (self.public_url or f"http://localhost:{self.port}/").rstrip("/") + "/"
 
     @property
-    def upstream(self) -> str:
-        """The remote index's upstream with a slash at its end, or empty."""
-        return self.index_url.rstrip("/") + "/" if self.index_url else ""
+    def audit_file(self) -> Path:
+        """What is noted for audits."""
+        return self.audit_log or self.data_dir / "audit.jsonl"
+
+    @property
+    def upstreams(self) -> tuple[UpstreamSettings, ...]:
+        """The upstreams in the order in which they are asked; none where there is no remote index."""
+        if self.upstream:
+            chosen = self.upstream
+        elif self.index_url:
+            chosen = (UpstreamSettings(url=self.index_url.rstrip("/") + "/"),)
+        else:
+            return ()
+        return tuple(
+            evolve(
+                upstream,
+                timeout=upstream.timeout or self.get_timeout,
+                connections=upstream.connections or self.upstream_connections,
+            )
+            for upstream in chosen
+        )
 
     @property
     def redis(self) -> str:
@@ -133,9 +167,15 @@ _SCHEMES = {
     "redis_url": ("redis", "rediss", "unix"),
 }
 
+#: What the items of a list are.
+_ITEMS = {
+    "listen": "endpoint descriptions",
+    "reserved_names": "names of projects (acme) and beginnings of names (acme-*)",
+}
+
 #: Two settings for one thing: the first is the short form of the second, and whichever is set closer to the
 #: command line counts. Where both are set in one place it is the second.
-_SHORT_FORMS = (("redis_hostname", "redis_url"), ("port", "listen"))
+_SHORT_FORMS = (("redis_hostname", "redis_url"), ("port", "listen"), ("index_url", "upstream"))
 
 _TRUE = ("true", "1", "yes")
 _FALSE = ("false", "0", "no")
@@ -183,7 +223,9 @@ def describe(settings: Settings, origins: Mapping[str, str]) -> tuple[tuple[str,
         "local_cache_dir": settings.local_dir,
         "remote_cache_dir": settings.remote_dir,
         "public_url": settings.address,
-        "index_url": settings.upstream,
+        "index_url": "" if settings.upstream else "".join(upstream.url for upstream in settings.upstreams),
+        "upstream": tuple(f"{upstream.name}={hide_userinfo(upstream.url)}" for upstream in settings.upstream),
+        "audit_log": settings.audit_file,
     }
     return tuple(
         (name.upper(), _shown(name, in_force.get(name, getattr(settings, name))), origins.get(name, "default"))
@@ -277,11 +319,13 @@ def _checked(place: str, name: str, value: object) -> object:
         if name == "port" and value > 65535:
             _wrong(place, "a port number, at most 65535", value)
         return value
+    if name == "upstream":
+        return read_upstreams(place.removesuffix(": UPSTREAM"), value)
     if get_origin(kind) is tuple:
         items = (value,) if isinstance(value, str) else value
         if not isinstance(items, list | tuple) or not all(isinstance(item, str) and item for item in items):
-            _wrong(place, "a list of endpoint descriptions", value)
-        return tuple(items)
+            _wrong(place, f"a list of {_ITEMS[name]}", value)
+        return _patterns(place, items) if name == "reserved_names" else tuple(items)
     if get_origin(kind) is Literal:
         choices = get_args(kind)
         return value if value in choices else _wrong(place, " or ".join(map(repr, choices)), value)
@@ -294,6 +338,17 @@ def _checked(place: str, name: str, value: object) -> object:
     if "\0" in str(value):
         _wrong(place, "a path without NUL characters", value)
     return Path(value) if str(value) else None
+
+
+def _patterns(place: str, items: Iterable[str]) -> tuple[str, ...]:
+    """Patterns as they are compared, each once."""
+    normalized = {}
+    for item in items:
+        try:
+            normalized[normalize_pattern(item)] = True
+        except ValueError:
+            _wrong(place, f"a list, each of it {PATTERNS}", item)
+    return tuple(normalized)
 
 
 def _address(place: str, name: str, value: str) -> str:

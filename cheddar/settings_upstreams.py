@@ -33,8 +33,8 @@ class UpstreamSettings:
     @ivar client_certificate: what to show to its host, and the key where it is not in the same file (PEM), or None.
     @ivar client_key: see C{client_certificate}.
     @ivar proxy: the HTTP proxy on the way to it; empty: as the environment says; C{none}: no proxy.
-    @ivar timeout: seconds after which it is given up when it sends nothing.
-    @ivar connections: kept open to each of its hosts.
+    @ivar timeout: seconds after which it is given up when it sends nothing; 0: as GET_TIMEOUT says.
+    @ivar connections: kept open to each of its hosts; 0: as UPSTREAM_CONNECTIONS says.
     @ivar projects: patterns of the only projects that it is asked for; empty: all.
     @ivar exclude: patterns of projects that it is never asked for.
     @ivar priority: smaller numbers are asked first; equal ones in the order of the file.
@@ -51,8 +51,8 @@ class UpstreamSettings:
     client_certificate: Path | None = None
     client_key: Path | None = None
     proxy: str = ""
-    timeout: int = 20
-    connections: int = 16
+    timeout: int = 0
+    connections: int = 0
     projects: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     priority: int = 100
@@ -64,18 +64,17 @@ class UpstreamSettings:
         return wanted and not any(is_of_pattern(project, pattern) for pattern in self.exclude)
 
 
-def read_upstreams(place: str, tables: object, defaults: Mapping[str, int]) -> tuple[UpstreamSettings, ...]:
+def read_upstreams(place: str, tables: object) -> tuple[UpstreamSettings, ...]:
     """
     Check the tables, and put them in the order in which they are asked.
 
     @param place: the file, for messages.
     @param tables: what the file has under C{upstream}.
-    @param defaults: C{timeout} and C{connections} of those that say nothing of it.
     @raise SettingsError: something in them is wrong.
     """
     if not isinstance(tables, Sequence) or not tables or not all(isinstance(table, Mapping) for table in tables):
         raise SettingsError(f"{place}: UPSTREAM must be tables: begin each upstream with a line [[upstream]]")
-    read = [_table(f"{place}: [[upstream]] {number}", table, defaults) for number, table in enumerate(tables, 1)]
+    read = [_table(f"{place}: [[upstream]] {number}", table) for number, table in enumerate(tables, 1)]
     names = [upstream.name for upstream in read]
     for name in names:
         if names.count(name) > 1:
@@ -83,7 +82,7 @@ def read_upstreams(place: str, tables: object, defaults: Mapping[str, int]) -> t
     return tuple(sorted(read, key=lambda upstream: upstream.priority))
 
 
-def _table(place: str, table: Mapping[str, object], defaults: Mapping[str, int]) -> UpstreamSettings:
+def _table(place: str, table: Mapping[str, object]) -> UpstreamSettings:
     lower = {key.lower(): value for key, value in table.items()}
     for key in lower:
         if key not in _READERS:
@@ -91,7 +90,7 @@ def _table(place: str, table: Mapping[str, object], defaults: Mapping[str, int])
     for key in ("name", "url"):
         if key not in lower:
             raise SettingsError(f"{place}: {key} is missing")
-    values = {**defaults, **{key: _READERS[key](f"{place}: {key}", value) for key, value in lower.items()}}
+    values = {key: _READERS[key](f"{place}: {key}", value) for key, value in lower.items()}
     upstream = UpstreamSettings(**values)  # type: ignore[arg-type]  # each was read as what its name needs
     if upstream.client_key is not None and upstream.client_certificate is None:
         raise SettingsError(f"{place}: client_key without client_certificate")

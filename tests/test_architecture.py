@@ -125,6 +125,10 @@ def test_every_setting_is_documented() -> None:
         "REMOTE_CACHE_DIR": "``DATA_DIR/remote``",
         "PUBLIC_URL": "``http://localhost:PORT/``",
         "READ_AUTH": "``false``",
+        "STRICT_NAMES": "``false``",
+        "OFFLINE": "``false``",
+        "UPSTREAM": "none",
+        "AUDIT_LOG": "``DATA_DIR/audit.jsonl``",
     }
     expected = {
         name.upper(): spelled.get(name.upper(), f"``{attribute.default}``" if attribute.default else "empty")

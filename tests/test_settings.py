@@ -50,7 +50,7 @@ def test_without_any_setting_everything_has_its_default() -> None:
     assert set(result.origins.values()) == {"default"}
     assert set(result.origins) == set(fields_dict(Settings))
     assert result.warnings == ()
-    assert result.settings.upstream == public_index()
+    assert [upstream.url for upstream in result.settings.upstreams] == [public_index()]
     assert public_index().startswith("https://")
     assert public_index().endswith("/simple/")
     assert (result.settings.local_dir, result.settings.remote_dir) == (Path("var/local"), Path("var/remote"))
@@ -98,7 +98,7 @@ def test_toml_sets_every_kind_of_value_in_upper_or_lower_case(tmp_path: Path) ->
         max_upload=1000,
         filename_reuse="never",
     )
-    assert settings.upstream == ""
+    assert settings.upstreams == ()
     assert settings.local_dir == Path("/srv/data/local")
 
 
@@ -117,7 +117,7 @@ def test_the_first_cheddars_settings_files_are_read_as_they_are(tmp_path: Path, 
         remote_cache_dir=Path("/srv/cheddar/remote"),
     )
     assert result.settings.redis == "redis://redis.example:6379"
-    assert result.settings.upstream == "https://mirror.example/simple/"
+    assert [upstream.url for upstream in result.settings.upstreams] == ["https://mirror.example/simple/"]
     assert len(result.warnings) == 2
     assert "FORCE_READ_REQUESTS" in result.warnings[0]
     assert "LOGGING" in result.warnings[1]
@@ -159,6 +159,9 @@ def test_a_python_settings_file_is_never_executed(tmp_path: Path) -> None:
         ("data_dir = ''", "DATA_DIR: must be the path of a directory, and is ''"),
         ("filename_reuse = 'maybe'", "FILENAME_REUSE: must be 'allow' or 'never', and is 'maybe'"),
         ("listen = [1]", "LISTEN: must be a list of endpoint descriptions, and is [1]"),
+        ("reserved_names = 1", "RESERVED_NAMES: must be a list of names of projects (acme) and beginnings of names ("),
+        ("reserved_names = ['acme-*', '']", "RESERVED_NAMES: must be a list of names of projects (acme) and beginnin"),
+        ("reserved_names = ['a-*', '*-a']", "RESERVED_NAMES: must be a list, each of it a project name, or the begin"),
         ("index_url = 'mirror.example/simple'", "INDEX_URL: must be a whole address that begins with one of http"),
         ("index_url = 'https:///simple'", "INDEX_URL: must be a whole address"),
         ("public_url = 'http://a:99999/'", "PUBLIC_URL: must be a whole address"),
@@ -202,7 +205,7 @@ def test_environment_values_are_read_by_the_settings_type() -> None:
     settings = loaded(
         environ={"CHEDDAR_INDEX_URL": "", "CHEDDAR_LISTEN": "tcp:80 unix:/run/x", "CHEDDAR_REMOTE_CACHE_DIR": "/r"}
     ).settings
-    assert (settings.upstream, settings.listen, settings.remote_dir) == ("", ("tcp:80", "unix:/run/x"), Path("/r"))
+    assert (settings.upstreams, settings.listen, settings.remote_dir) == ((), ("tcp:80", "unix:/run/x"), Path("/r"))
     for variable, text in (
         ("CHEDDAR_READ_AUTH", "on"),
         ("CHEDDAR_PORT", "http"),
@@ -212,6 +215,20 @@ def test_environment_values_are_read_by_the_settings_type() -> None:
     ):
         with pytest.raises(SettingsError, match=rf"^{variable}: must be "):
             loaded(environ={variable: text})
+
+
+def test_reserved_names_are_read_as_they_are_compared(tmp_path: Path) -> None:
+    """However a name is spelled, the settings in force show what it stands for, each once; apart by spaces in text."""
+    file = written(tmp_path, 'reserved_names = ["Acme_*", "acme.*", "Widget"]\nstrict_names = true\n')
+    result = loaded(file)
+    assert result.settings == Settings(reserved_names=("acme-*", "widget"), strict_names=True)
+    rows = {name: value for name, value, _ in describe(result.settings, result.origins)}
+    assert (rows["RESERVED_NAMES"], rows["STRICT_NAMES"]) == ("acme-* widget", "true")
+    assert loaded(written(tmp_path, 'reserved_names = "ACME*"')).settings.reserved_names == ("acme*",)
+    assert loaded(file, {"CHEDDAR_RESERVED_NAMES": "tool  Tool-*"}).settings.reserved_names == ("tool", "tool-*")
+    assert loaded(file, {"CHEDDAR_RESERVED_NAMES": ""}).settings.reserved_names == ()
+    with pytest.raises(SettingsError, match=r"^CHEDDAR_RESERVED_NAMES: .*acme-\* .*, and is '\*'$"):
+        loaded(environ={"CHEDDAR_RESERVED_NAMES": "acme-* *"})
 
 
 def test_an_unknown_variable_warns_and_a_port_that_is_a_url_is_ignored() -> None:

@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 
 from cheddar.errors import SettingsError
+from cheddar.settings import Settings, describe, load
 from cheddar.settings_upstreams import UpstreamSettings, read_upstreams
-
-DEFAULTS = {"timeout": 7, "connections": 3}
 
 
 def read(*tables: dict[str, Any]) -> tuple[UpstreamSettings, ...]:
-    return read_upstreams("cheddar.toml", list(tables), DEFAULTS)
+    return read_upstreams("cheddar.toml", list(tables))
 
 
 def test_all_that_can_be_said() -> None:
@@ -36,8 +35,36 @@ def test_all_that_can_be_said() -> None:
 
 def test_what_is_not_said() -> None:
     """Timeouts and connections are those of the settings of the same purpose."""
-    (upstream,) = read({"name": "a", "url": "http://a.example/"})
+    settings = Settings(upstream=read({"name": "a", "url": "http://a.example/"}), get_timeout=7, upstream_connections=3)
+    (upstream,) = settings.upstreams
     assert (upstream.timeout, upstream.connections, upstream.merge) == (7, 3, False)
+
+
+def test_the_short_form() -> None:
+    """INDEX_URL is one upstream without a name; empty it is none."""
+    assert Settings(index_url="http://a.example/simple").upstreams == (
+        UpstreamSettings(url="http://a.example/simple/", timeout=20, connections=16),
+    )
+    assert Settings(index_url="").upstreams == ()
+
+
+def test_a_file_with_tables(tmp_path: Path) -> None:
+    """Tables stand in place of INDEX_URL of the same file; INDEX_URL closer to the command line in theirs."""
+    file = tmp_path / "cheddar.toml"
+    file.write_text(
+        'INDEX_URL = "http://c.example/"\n'
+        '[[upstream]]\nname = "b"\nurl = "http://me:s3cret@b.example/"\n'
+        '[[upstream]]\nname = "a"\nurl = "http://a.example/"\npriority = 1\n'
+    )
+    loaded = load(file=file, environ={}, options={})
+    assert [upstream.name for upstream in loaded.settings.upstreams] == ["a", "b"]
+    assert ("UPSTREAM", "a=http://a.example/ b=http://***@b.example/", str(file)) in describe(
+        loaded.settings, loaded.origins
+    )
+    closer = load(file=file, environ={"CHEDDAR_INDEX_URL": "http://d.example/"}, options={})
+    assert [upstream.url for upstream in closer.settings.upstreams] == ["http://d.example/"]
+    with pytest.raises(SettingsError, match=r"\[\[upstream\]\]"):
+        load(file=None, environ={"CHEDDAR_UPSTREAM": "x"}, options={})
 
 
 def test_order() -> None:
@@ -96,7 +123,7 @@ def test_a_password_in_the_wrong_line_is_not_repeated() -> None:
 def test_what_are_no_tables(tables: Any) -> None:
     """It says how a table begins."""
     with pytest.raises(SettingsError, match=r"\[\[upstream\]\]"):
-        read_upstreams("cheddar.toml", tables, DEFAULTS)
+        read_upstreams("cheddar.toml", tables)
 
 
 def test_two_of_one_name() -> None:

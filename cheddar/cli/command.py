@@ -11,7 +11,7 @@ from twisted.python import usage
 
 from cheddar import __version__
 from cheddar.interfaces import IStore
-from cheddar.settings import Loaded, nearest
+from cheddar.settings import Loaded, Settings, nearest
 
 
 @frozen
@@ -55,14 +55,21 @@ class Command(_Versioned):
 
 
 class StoreCommand(Command):
-    """A subcommand that works on the metadata store."""
+    """
+    A subcommand that works on the metadata store.
+
+    @ivar settings: those in force, while it works.
+    """
+
+    settings: Settings
 
     async def run(self, loaded: Loaded, reactor: Any, terminal: Terminal) -> None:
         """See L{Command.run}."""
         # Imported here: it brings in every room of the server, and most mistakes on a command line need none.
         from cheddar.service import open_store
 
-        store = open_store(loaded.settings, reactor)
+        self.settings = loaded.settings
+        store = open_store(self.settings, reactor)
         await store.start()
         try:
             await self.work(store, terminal)

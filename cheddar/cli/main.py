@@ -34,7 +34,7 @@ class Options(Group):
         ["redis", None, None, "The Redis that keeps the metadata, if it is not the embedded store."],
     ]
     commands: ClassVar[list[tuple[str, type[usage.Options], str]]] = [
-        ("user", Users, "Add, list and remove users, and set their passwords."),
+        ("user", Users, "Add, list and remove users, set their passwords, and grant them reserved names."),
         ("project", Projects, "List local projects, and give up names."),
         ("rebuild", RebuildStore, "Make the store's rows anew from the files; takes over the first Cheddar's files."),
         ("settings", ShowSettings, "Print the settings in force, and where each came from."),

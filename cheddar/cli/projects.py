@@ -9,7 +9,7 @@ from twisted.python import usage
 
 from cheddar.cli.command import Group, StoreCommand, Terminal
 from cheddar.interfaces import IStore
-from cheddar.names import normalize
+from cheddar.names import is_of_pattern, normalize
 
 
 class ListProjects(StoreCommand):
@@ -17,7 +17,7 @@ class ListProjects(StoreCommand):
 
     async def work(self, store: IStore, terminal: Terminal) -> None:
         """See L{StoreCommand.work}."""
-        with_files = set(await store.projects.project_names())
+        with_files = set((await store.projects.listed()).names)
         for name in await store.projects.owned_names():
             project = await store.projects.project(name)
             notes = [] if name in with_files else ["no files; the name is kept"]
@@ -45,7 +45,13 @@ class ReleaseName(NamedProject):
     async def work(self, store: IStore, terminal: Terminal) -> None:
         """See L{StoreCommand.work}."""
         await store.projects.release_name(self.name)
-        terminal.say(f"Released the name {self.name}: the remote index may offer a project of that name from now on.")
+        reserved = any(is_of_pattern(self.name, pattern) for pattern in self.settings.reserved_names)
+        then = (
+            "it is reserved, so that upstream is not asked for it all the same."
+            if reserved
+            else "the remote index may offer a project of that name from now on."
+        )
+        terminal.say(f"Released the name {self.name}: {then}")
 
 
 class SetStatus(NamedProject):

@@ -11,7 +11,7 @@ from cheddar.cli.command import Group, StoreCommand, Terminal
 from cheddar.errors import AlreadyExists, Invalid, NotFound
 from cheddar.interfaces import IStore
 from cheddar.model import User
-from cheddar.names import is_user_name
+from cheddar.names import is_user_name, normalize_pattern, patterns_meet
 
 
 class _NamedUser(StoreCommand):
@@ -104,7 +104,56 @@ class ListUsers(StoreCommand):
     async def work(self, store: IStore, terminal: Terminal) -> None:
         """See L{StoreCommand.work}."""
         for name in await store.accounts.user_names():
-            terminal.say(name)
+            grants = await store.accounts.grants(name)
+            terminal.say(f"{name} (may create {', '.join(grants)})" if grants else name)
+
+
+class _Granting(_NamedUser):
+    """A command that takes a user's name and a pattern of project names."""
+
+    synopsis = "NAME PATTERN"
+    pattern: str
+
+    def parseArgs(self, *words: str) -> None:
+        """The user's name and the pattern. [UsageError]"""
+        if len(words) != 2:
+            raise usage.UsageError("a user's name and a pattern are needed, as in: alice 'acme-*'")
+        self.name, self.pattern = words
+
+    def prepare(self, terminal: Terminal) -> None:
+        """Check the name and the pattern. [Invalid]"""
+        super().prepare(terminal)
+        try:
+            self.pattern = normalize_pattern(self.pattern)
+        except ValueError as error:
+            raise Invalid(f"{self.pattern!r} cannot be granted: it must be {error}") from error
+
+
+class Grant(_Granting):
+    """C{cheddar user grant NAME PATTERN}"""
+
+    async def work(self, store: IStore, terminal: Terminal) -> None:
+        """See L{StoreCommand.work}."""
+        if await store.accounts.user(self.name) is None:
+            raise NotFound(f"there is no user {self.name} in {store.description}")
+        await store.accounts.put_grant(self.name, self.pattern)
+        terminal.say(f"{self.name} may create {self.pattern} now.")
+        if not any(patterns_meet(self.pattern, pattern) for pattern in self.settings.reserved_names):
+            terminal.say(
+                "RESERVED_NAMES reserves none of these names, so that whoever may upload may create them; give this "
+                "command the settings that the server has."
+            )
+
+
+class Revoke(_Granting):
+    """C{cheddar user revoke NAME PATTERN}"""
+
+    async def work(self, store: IStore, terminal: Terminal) -> None:
+        """See L{StoreCommand.work}."""
+        if not await store.accounts.remove_grant(self.name, self.pattern):
+            granted = ", ".join(await store.accounts.grants(self.name)) or "nothing"
+            raise NotFound(f"{self.name} was not granted {self.pattern}; it was granted {granted}")
+        terminal.say(f"{self.name} may no longer create {self.pattern}. Projects that are there are not touched.")
 
 
 class Users(Group):
@@ -112,7 +161,9 @@ class Users(Group):
 
     commands: ClassVar[list[tuple[str, type[usage.Options], str]]] = [
         ("add", AddUser, "Add a user; the password is asked for."),
-        ("list", ListUsers, "List the users."),
+        ("list", ListUsers, "List the users, and what they were granted."),
         ("remove", RemoveUser, "Remove a user: the next request is refused."),
         ("password", SetPassword, "Set a user's password."),
+        ("grant", Grant, "Let a user create projects under reserved names: acme-web-* or the like."),
+        ("revoke", Revoke, "Take such a grant back."),
     ]

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import BinaryIO
 
 from cheddar.errors import Invalid
-from cheddar.formats import core_metadata, filenames, tar_stream, zip_archive
-from cheddar.model import CoreMetadata, normalize_version
+from cheddar.formats import core_metadata, filenames, tar_stream, wheel_record, zip_archive
+from cheddar.model import CoreMetadata
 from cheddar.names import is_project_name, normalize
 
 _DIST_INFO = b".dist-info"
@@ -44,6 +44,35 @@ def read_core_metadata(file: BinaryIO, filename: str) -> CoreMetadata:
     return core_metadata.parse(raw)
 
 
+def read_upload(file: BinaryIO, filename: str) -> CoreMetadata:
+    """
+    Read the core metadata of a file that is to be published, as L{read_core_metadata} does, and check that it is of a
+    version that is known. Of a wheel, check that it is one: that it has the files that installers need, and that its
+    RECORD names what it holds.
+
+    Files that were published before these checks are read without them.
+
+    Source: binary distribution format, "File contents"; core metadata specifications, "Metadata-Version".
+
+    @raise Invalid: see L{read_core_metadata}; or it is not a whole wheel, or of a version to come.
+    """
+    metadata = _read_whole_wheel(file, filename) if filenames.is_wheel(filename) else read_core_metadata(file, filename)
+    core_metadata.check_version(metadata)
+    return metadata
+
+
+def _read_whole_wheel(file: BinaryIO, filename: str) -> CoreMetadata:
+    entries = zip_archive.check(file, filename)
+    metadata = metadata_entry(entries, filename)
+    folder = metadata.name.removesuffix(b"/METADATA")
+    for name in (b"WHEEL", b"RECORD"):
+        if folder + b"/" + name not in entries:
+            raise Invalid(f"{filename} has no {name.decode()} in its .dist-info folder. Build it again.")
+    record = zip_archive.read(file, filename, entries[folder + b"/RECORD"], wheel_record.MAX_RECORD)
+    wheel_record.check(record, entries, folder, filename)
+    return core_metadata.parse(zip_archive.read(file, filename, metadata, core_metadata.MAX_CORE_METADATA))
+
+
 def metadata_entry(entries: Mapping[bytes, zip_archive.Entry], filename: str) -> zip_archive.Entry:
     """
     Where a wheel has its METADATA.
@@ -58,7 +87,7 @@ def metadata_entry(entries: Mapping[bytes, zip_archive.Entry], filename: str) ->
         raise Invalid(f"{filename} must have exactly one .dist-info folder, and has {len(folders)}.")
     folder = folders.pop()
     name, _, written = folder.removesuffix(_DIST_INFO).decode("ascii", "replace").rpartition("-")
-    if normalize(name) != project or normalize_version(written.replace("_", "-")) != version:
+    if normalize(name) != project or not filenames.same_version(written.replace("_", "-"), version):
         raise Invalid(f"{filename} has the folder {folder[:100]!r}, which is another project's or version's.")
     entry = entries.get(folder + b"/METADATA")
     if entry is None:
@@ -99,6 +128,6 @@ def agreed_names(filename: str, metadata: CoreMetadata) -> tuple[str, str]:
     project, version = filenames.parse(filename, said)
     if said != project:
         raise Invalid(f"The file's own metadata says that its project is {metadata.name}, its name says {project}.")
-    if normalize_version(metadata.version) != version:
+    if not filenames.same_version(metadata.version, version):
         raise Invalid(f"The file's own metadata says that its version is {metadata.version}, its name says {version}.")
     return project, version

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from packaging.metadata import parse_email
+from packaging.version import InvalidVersion, Version
 
 from cheddar.errors import Invalid
 from cheddar.model import CoreMetadata
@@ -23,6 +24,12 @@ _MAX_LINES = 200_000
 
 _END_OF_HEADERS = re.compile(rb"(?:\r\n|\r|\n)(?:\r\n|\r|\n)")
 _HEADER_NAME = re.compile(rb"(?:\A|[\r\n])([!-9;-~]*):")
+
+#: The fields that decide what an installer chooses, as C{Dynamic} names them.
+_RESOLVED_BY = frozenset({"name", "version", "requires-dist", "requires-python", "provides-extra"})
+_STATIC_SINCE = Version("2.2")
+#: What a later major version means is not known; a later minor one only adds.
+_MAJOR = 2
 
 #: What old tools write for "not said".
 _ABSENT = ("UNKNOWN", "")
@@ -58,6 +65,44 @@ def parse(raw: bytes) -> CoreMetadata:
         fields=MappingProxyType(fields),
         raw=raw,
     )
+
+
+def is_static(metadata: CoreMetadata) -> bool:
+    """
+    Whether the core metadata of an sdist says of all that installers choose by what it will be after the build: then
+    they need not build it to know.
+
+    Source: core metadata specifications, "Dynamic" (since version 2.2): what is not named there is in a wheel as it is
+    in the sdist that it is built of. Since version 2.6 more may be added to a list that is named there (PEP 808), so
+    that what is named is still not known.
+    """
+    version = _metadata_version(metadata)
+    if version is None or version < _STATIC_SINCE or version.major > _MAJOR:
+        return False
+    return _RESOLVED_BY.isdisjoint(field.strip().lower() for field in metadata.fields.get("dynamic", ()))
+
+
+def check_version(metadata: CoreMetadata) -> None:
+    """
+    What does not say its version, or says nothing that is one, is taken for old.
+
+    Source: core metadata specifications, "Metadata-Version": what has a later major version must not be used.
+
+    @raise Invalid: it has.
+    """
+    version = _metadata_version(metadata)
+    if version is not None and version.major > _MAJOR:
+        raise Invalid(
+            f"The core metadata is of version {version}, and what that means is not known here: build the file with "
+            f"metadata of version {_MAJOR}.x."
+        )
+
+
+def _metadata_version(metadata: CoreMetadata) -> Version | None:
+    try:
+        return Version(_text(metadata.fields, "metadata_version"))
+    except InvalidVersion:
+        return None
 
 
 def _check_headers(raw: bytes) -> None:

@@ -79,6 +79,33 @@ def parse(filename: str, project: str = "") -> tuple[str, str]:
     raise Invalid(f"{filename} is neither a wheel (.whl) nor a source distribution (.tar.gz, .zip).")
 
 
+def normalized(filename: str, project: str, version: str) -> str:
+    """
+    What a wheel or an sdist should be called.
+
+    Tools of today name files so; older ones left capitals, dots and dashes in the project's name, or made sdists of
+    other kinds. Build and platform tags stay as they are.
+
+    Source: binary distribution format, "Escaping and Unicode" (PEP 427); source distribution format, "Source
+    distribution file name" (PEP 625).
+
+    @param filename: one that L{parse} reads.
+    @param project: the normalized name, as its own metadata has it too: the file name alone can mean more than one.
+    @param version: the normalized version.
+    @return: C{filename} itself where it is right.
+    """
+    start = f"{project.replace('-', '_')}-{version}"
+    if is_wheel(filename):
+        return f"{start}-{filename.split('-', 2)[2]}"
+    return f"{start}.tar.gz"
+
+
+def same_version(one: str, other: str) -> bool:
+    """Whether two versions are the same release, however they are written: C{1.0} and C{1.0.0} are (PEP 440)."""
+    parsed = _version(one)
+    return one == other if parsed is None else parsed == _version(other)
+
+
 def possible_projects(filename: str) -> tuple[str, ...]:
     """
     The normalized names of the projects that a wheel or an sdist of this name may belong to, the likeliest first.

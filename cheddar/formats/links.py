@@ -24,3 +24,11 @@ def digest_segment(file: File) -> str:
 def file_path(index: str, project: str, file: File) -> str:
     """The path of a file below the root of the server, without a leading slash, percent-encoded."""
     return f"{index}/files/{project}/{digest_segment(file)}/{quote(file.filename)}"
+
+
+def mirrored_path(index: str, project: str, file: File) -> str:
+    """
+    The path that the JSON API gives: the same below C{packages/}, where the public index has its files. bandersnatch
+    keeps a file under its path, and takes no file from anywhere else.
+    """
+    return "packages/" + file_path(index, project, file)

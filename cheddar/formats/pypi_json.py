@@ -14,7 +14,7 @@ from typing import Any
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from cheddar.formats.filenames import is_sdist, is_wheel
-from cheddar.formats.links import file_path
+from cheddar.formats.links import mirrored_path
 from cheddar.formats.simple_json import offered_files
 from cheddar.model import CoreMetadata, File, Project, is_prerelease, version_key
 
@@ -135,7 +135,7 @@ def _file(project: Project, file: File, address: str) -> dict[str, Any]:
         "size": file.size,
         "upload_time": uploaded.strftime("%Y-%m-%dT%H:%M:%S") if uploaded else None,
         "upload_time_iso_8601": uploaded.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if uploaded else None,
-        "url": address + file_path(project.index, project.name, file),
+        "url": address + mirrored_path(project.index, project.name, file),
         "yanked": file.yanked is not None,
         "yanked_reason": file.yanked or None,
     }

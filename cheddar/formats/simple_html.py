@@ -14,9 +14,10 @@ from mousebender.simple import from_project_details_html
 
 from cheddar.errors import UpstreamBroken
 from cheddar.formats.links import file_path
+from cheddar.formats.provenance import provenance_url, told_below
 from cheddar.formats.simple_json import API_VERSION, api_version, offered_files
 from cheddar.formats.simple_listing import MAX_FILES, read_project
-from cheddar.model import File, Project
+from cheddar.model import File, Project, ProjectList
 
 #: Digests that every installer knows in a URL's fragment; uv refuses a page with another one.
 _FRAGMENT_DIGESTS = ("sha256", "sha512", "sha384", "md5")
@@ -45,7 +46,7 @@ _PAGE = """\
 """
 
 
-def render_project(project: Project, root: str) -> bytes:
+def render_project(project: Project, root: str, address: str = "") -> bytes:
     """
     A project's page: each file one anchor on a line of its own, a child of the body, for the sake of readers that
     look with regular expressions.
@@ -53,19 +54,21 @@ def render_project(project: Project, root: str) -> bytes:
     Source: simple repository API, "Base HTML API".
 
     @param root: the way from the page to the root of the server, such as C{../../}.
+    @param address: the one that users see, for what must not be relative (L{told_below}); empty: that is left out.
     """
     meta = [("pypi:repository-version", api_version(project))]
     if project.status != "active":
         meta.append(("pypi:project-status", project.status))
         if project.status_reason:
             meta.append(("pypi:project-status-reason", project.status_reason))
-    anchors = "".join(_render_file(project, file, root) for file in offered_files(project))
+    below = told_below(address)
+    anchors = "".join(_render_file(project, file, root, below) for file in offered_files(project))
     return _page(f"Links for {project.name}", meta, anchors)
 
 
-def render_names(names: Sequence[str]) -> bytes:
+def render_names(listing: ProjectList) -> bytes:
     """The list of projects."""
-    anchors = "".join(f'<a href="{_attribute(name)}/">{_attribute(name)}</a><br />\n' for name in names)
+    anchors = "".join(f'<a href="{_attribute(name)}/">{_attribute(name)}</a><br />\n' for name in listing.names)
     return _page("Simple index", [("pypi:repository-version", API_VERSION)], anchors)
 
 
@@ -172,7 +175,7 @@ def _decode(body: bytes, content_type: str) -> str:
     return body.decode(encoding if encoding in _ENCODINGS else "utf-8", "replace").removeprefix("\ufeff")
 
 
-def _render_file(project: Project, file: File, root: str) -> str:
+def _render_file(project: Project, file: File, root: str, below: str) -> str:
     href = root + file_path(project.index, project.name, file)
     algorithm = next((algorithm for algorithm in _FRAGMENT_DIGESTS if algorithm in file.digests), None)
     if algorithm is not None:
@@ -187,8 +190,9 @@ def _render_file(project: Project, file: File, root: str) -> str:
         attributes += [("data-core-metadata", value), ("data-dist-info-metadata", value)]
     if file.yanked is not None:
         attributes.append(("data-yanked", file.yanked))
-    if file.provenance is not None:
-        attributes.append(("data-provenance", file.provenance))
+    provenance = provenance_url(below, project, file)
+    if provenance is not None:
+        attributes.append(("data-provenance", provenance))
     written = " ".join(f'{key}="{_attribute(value)}"' for key, value in attributes)
     return f"<a {written}>{_attribute(file.filename)}</a><br />\n"
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from datetime import timezone
 from typing import Any, NoReturn
 
 from cheddar.errors import UpstreamBroken
 from cheddar.formats.links import file_path
-from cheddar.formats.simple_listing import QUARANTINED, read_project
-from cheddar.model import File, Project, sort_versions
+from cheddar.formats.provenance import provenance_url, told_below
+from cheddar.formats.simple_listing import read_project
+from cheddar.model import QUARANTINED, File, Project, ProjectList, sort_versions
 
 #: The newest version of the API, and the one to claim where the size of a file is not known: sizes are a must
 #: from 1.1 on.
@@ -30,7 +30,7 @@ def offered_files(project: Project) -> tuple[File, ...]:
     return () if project.status == QUARANTINED else project.files
 
 
-def render_project(project: Project, root: str) -> bytes:
+def render_project(project: Project, root: str, address: str = "") -> bytes:
     """
     A project's page.
 
@@ -38,6 +38,7 @@ def render_project(project: Project, root: str) -> bytes:
     out: clients refuse a page with C{"size": null}.
 
     @param root: the way from the page to the root of the server, such as C{../../}.
+    @param address: the one that users see, for what must not be relative (L{told_below}); empty: that is left out.
     """
     version = api_version(project)
     page: dict[str, Any] = {"meta": {"api-version": version}, "name": project.name}
@@ -51,13 +52,24 @@ def render_project(project: Project, root: str) -> bytes:
         page["versions"] = (
             project.versions if versions <= set(project.versions) else sort_versions([*versions, *project.versions])
         )
-    page["files"] = [_render_file(project, file, root, with_size=version == API_VERSION) for file in files]
+    below = told_below(address)
+    page["files"] = [_render_file(project, file, root, below, with_size=version == API_VERSION) for file in files]
     return _encode(page)
 
 
-def render_names(names: Sequence[str]) -> bytes:
-    """The list of projects."""
-    return _encode({"meta": {"api-version": API_VERSION}, "projects": [{"name": name} for name in names]})
+def render_names(listing: ProjectList) -> bytes:
+    """
+    The list of projects. The serials are the public index's addition to the specification, where a key that begins
+    with an underscore is free: bandersnatch goes by them.
+    """
+    meta: dict[str, Any] = {"api-version": API_VERSION}
+    if listing.serial is not None:
+        meta["_last-serial"] = listing.serial
+    projects = [
+        {"name": project.name} if project.serial is None else {"name": project.name, "_last-serial": project.serial}
+        for project in listing.projects
+    ]
+    return _encode({"meta": meta, "projects": projects})
 
 
 def parse_project(body: bytes, name: str, base_url: str) -> Project:
@@ -77,7 +89,7 @@ def parse_project(body: bytes, name: str, base_url: str) -> Project:
     return read_project(page, name, base_url)
 
 
-def _render_file(project: Project, file: File, root: str, *, with_size: bool) -> dict[str, Any]:
+def _render_file(project: Project, file: File, root: str, below: str, *, with_size: bool) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "filename": file.filename,
         "url": root + file_path(project.index, project.name, file),
@@ -94,8 +106,9 @@ def _render_file(project: Project, file: File, root: str, *, with_size: bool) ->
         entry["size"] = file.size
     if file.upload_time is not None:
         entry["upload-time"] = file.upload_time.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
-    if file.provenance is not None:
-        entry["provenance"] = file.provenance
+    provenance = provenance_url(below, project, file)
+    if provenance is not None:
+        entry["provenance"] = provenance
     return entry
 
 

@@ -18,10 +18,17 @@ from attrs import frozen
 
 from cheddar.errors import UpstreamBroken
 from cheddar.formats.filenames import version_of
-from cheddar.model import NO_DIGESTS, File, Project, normalize_version, sort_files, sort_versions
+from cheddar.formats.provenance import is_secure
+from cheddar.model import (
+    NO_DIGESTS,
+    QUARANTINED,
+    File,
+    Project,
+    normalize_version,
+    sort_files,
+    sort_versions,
+)
 from cheddar.names import is_filename, normalize
-
-QUARANTINED = "quarantined"
 
 MAX_FILES = 100_000
 _MAX_STRING = 16_384
@@ -195,7 +202,7 @@ def _file(reader: _Reader, entry: dict[str, Any], base_url: str) -> File | None:
         requires_python=requires_python,
         yanked=yanked,
         core_metadata=core_metadata,
-        provenance=provenance if provenance and provenance.startswith("https://") else None,
+        provenance=provenance if provenance and is_secure(provenance) else None,
         url=url,
     )
 

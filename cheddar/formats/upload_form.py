@@ -28,8 +28,41 @@ MAX_BARE_LF_BODY = 1024 * 1024
 
 # What "no value" looks like: of twine and uv, of distutils up to 3.8, of the distutils in setuptools.
 _ABSENT = ("", "UNKNOWN", "None")
-# Of the file, but not the file; neither is kept.
-_DROPPED = ("gpg_signature", "attestations")
+#: The fields that say one thing each, of the form and of core metadata 1.0 to 2.6; all others may be repeated, those
+#: that nobody knows among them. C{keywords} is one as well, and distutils repeats it all the same.
+SINGLE_USE = frozenset(
+    {
+        ":action",
+        "protocol_version",
+        "filetype",
+        "pyversion",
+        "comment",
+        "md5_digest",
+        "sha256_digest",
+        "blake2_256_digest",
+        "metadata_version",
+        "name",
+        "version",
+        "summary",
+        "description",
+        "description_content_type",
+        "home_page",
+        "download_url",
+        "author",
+        "author_email",
+        "maintainer",
+        "maintainer_email",
+        "license",
+        "license_expression",
+        "requires_python",
+        "attestations",
+    }
+)
+
+#: The parts that are files: the distribution file, and a signature of it.
+_FILES = ("content", "gpg_signature")
+# Of the file, but not the file; not kept.
+_DROPPED = ("gpg_signature",)
 _HARMLESS_ENCODINGS = ("binary", "8bit", "7bit")
 
 
@@ -164,6 +197,11 @@ class UploadFormParser:
             raise Invalid("The file's name must be sent as filename, not as filename* (RFC 7578, 4.2).")
         if part.name == "content" and part.filename is None:
             raise Invalid("The part named content must have a filename.")
+        if part.name not in _FILES and part.filename is not None:
+            raise Invalid(
+                f"The form's field {part.name[:40]!r} has a filename: send the file as content, and other fields as "
+                "plain values."
+            )
         self._part = part
         if self._is_content(part):
             if self._bare_lf:
@@ -196,8 +234,11 @@ class UploadFormParser:
         if part is None or part.filename is not None or not part.name or part.name in _DROPPED:
             return
         value = _decode(raw.replace(b"\r\n", b"\n") if self._bare_lf else raw)
-        if value.strip() not in _ABSENT:
-            self._fields.setdefault(part.name, []).append(value)
+        if value.strip() in _ABSENT:
+            return
+        if part.name in SINGLE_USE and part.name in self._fields:
+            raise Invalid(f"The form gives the field {part.name} more than once: it has one value.")
+        self._fields.setdefault(part.name, []).append(value)
 
     @staticmethod
     def _is_content(part: MultipartSegment) -> bool:

@@ -26,7 +26,9 @@ class CombinedIndex:
     @returns_deferred
     async def project_names(self) -> tuple[str, ...]:
         """See L{IIndex}."""
-        return tuple(sorted({*await self._local.project_names(), *await self._remote.project_names()}))
+        # A remembered listing of a name that is taken by now is nobody's: its page is the local project's, or none.
+        remote = set(await self._remote.project_names()) - await self._local.owned_names()
+        return tuple(sorted({*await self._local.project_names(), *remote}))
 
     @returns_deferred
     async def project(self, name: str) -> Project:
@@ -43,9 +45,15 @@ class CombinedIndex:
         """See L{IIndex}."""
         return await (await self._owner(project)).core_metadata(project, filename, digest)
 
+    @returns_deferred
+    async def provenance(self, project: str, filename: str, digest: str | None) -> bytes:
+        """See L{IIndex}."""
+        return await (await self._owner(project)).provenance(project, filename, digest)
+
     async def _owner(self, name: str) -> IIndex:
         """
-        The one rule, for pages, files and core metadata alike: a name that was ever taken locally is never asked of
-        upstream, even when its last file is gone. Else whoever publishes that name upstream would be believed.
+        The one rule, for pages, files and what belongs to them alike: a name that was ever taken locally, or is
+        reserved, is never asked of upstream, even when its last file is gone. Else whoever publishes that name upstream
+        would be believed.
         """
         return self._local if await self._local.owns(name) else self._remote

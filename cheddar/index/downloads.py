@@ -16,7 +16,8 @@ from zope.interface import implementer
 from cheddar.deferreds import Pace, returns_deferred
 from cheddar.errors import NotFound, Unavailable, UpstreamBroken
 from cheddar.index.arriving import Attempt, Download, Pin
-from cheddar.interfaces import IArriving, IFileStorage, IFileView, IStoredFile, IUpstream
+from cheddar.index.upstreams import Upstreams
+from cheddar.interfaces import IArriving, IFileStorage, IFileView, IStoredFile
 from cheddar.model import File
 
 #: Bytes of one read.
@@ -31,17 +32,17 @@ class Downloads:
     def __init__(
         self,
         storage: IFileStorage,
-        upstream: IUpstream | None,
+        upstreams: Upstreams,
         reactor: IReactorTime,
         clock: IReactorTime | None = None,
     ) -> None:
         """
-        @param upstream: None where there is none: only stored files are had then.
+        @param upstreams: where there are none, only stored files are had.
         @param reactor: gives turns to those who send.
         @param clock: tells how long nobody has waited for a download; the reactor unless said.
         """
         self._storage = storage
-        self._upstream = upstream
+        self._upstreams = upstreams
         self._reactor = reactor
         self._clock = reactor if clock is None else clock
         self._under_way: dict[str, Download] = {}
@@ -70,6 +71,7 @@ class Downloads:
                 pass
             else:
                 if file.size in (None, stored.size):
+                    stored.published_at = file.upload_time
                     return stored
                 self.log.error(
                     "{key} has {size} bytes, not {right}: dropped", key=key, size=stored.size, right=file.size
@@ -81,15 +83,16 @@ class Downloads:
         """Plain call. The download under way for C{key}; a new one where there is none."""
         download = self._under_way.get(key)
         if download is None:
-            if self._upstream is None:
+            if not self._upstreams:
                 raise NotFound(f"{file.filename} is not here, and there is no upstream to get it from.")
+            upstream = self._upstreams.of(file.upstream)
             download = self._under_way[key] = Download(
                 key,
                 file,
                 pin,
                 arrived,
                 storage=self._storage,
-                upstream=self._upstream,
+                upstream=upstream,
                 reactor=self._reactor,
                 clock=self._clock,
                 forget=self._forget,
@@ -120,6 +123,7 @@ class Arriving:
         reactor: IReactorTime,
     ) -> None:
         self.digests: Mapping[str, str] = file.digests
+        self.published_at = file.upload_time
         self._key = key
         self._file = file
         self._pin = pin

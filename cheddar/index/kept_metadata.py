@@ -11,7 +11,8 @@ from cheddar.deferreds import SingleFlight, returns_deferred
 from cheddar.errors import NoRoom, NotFound, TooLarge, UpstreamBroken
 from cheddar.index.listings import metadata_url, storage_key
 from cheddar.index.sidecars import sidecar, write_whole
-from cheddar.interfaces import IFileStorage, IUpstream
+from cheddar.index.upstreams import Upstreams
+from cheddar.interfaces import IFileStorage
 from cheddar.model import NO_DIGESTS, File
 
 MAX_METADATA = 4 * 1024 * 1024
@@ -56,8 +57,8 @@ async def keep(storage: IFileStorage, key: str, data: bytes) -> bool:
 class PassedMetadata:
     """Core metadata that upstream has: checked, and kept once it was asked for."""
 
-    def __init__(self, upstream: IUpstream | None, storage: IFileStorage) -> None:
-        self._upstream = upstream
+    def __init__(self, upstreams: Upstreams, storage: IFileStorage) -> None:
+        self._upstreams = upstreams
         self._storage = storage
         self._flights: SingleFlight[bytes] = SingleFlight()
 
@@ -72,10 +73,10 @@ class PassedMetadata:
 
     @returns_deferred
     async def _fetch(self, key: str, file: File) -> bytes:
-        if self._upstream is None:
+        if not self._upstreams:
             raise NotFound(f"There is no upstream to get {file.filename} from.")
         try:
-            data = await self._upstream.fetch_bytes(metadata_url(file.url), MAX_METADATA)
+            data = await self._upstreams.of(file.upstream).fetch_bytes(metadata_url(file.url), MAX_METADATA)
         except TooLarge as error:
             raise UpstreamBroken(f"Upstream's core metadata of {file.filename} is absurdly long.") from error
         if not is_as_told(data, file.core_metadata):

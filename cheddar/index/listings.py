@@ -6,15 +6,12 @@ from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit, urlunsplit
 
 from attrs import evolve
-from twisted.logger import Logger
 
 from cheddar.formats.links import digest_segment
 from cheddar.model import STRONG_DIGESTS, File, Project, is_prerelease
 
 #: Digests that tell whether two files are the same, best first.
 COMPARED_DIGESTS = (*STRONG_DIGESTS, "md5")
-
-_log = Logger()
 
 
 def storage_key(project: str, file: File) -> str:
@@ -72,30 +69,6 @@ def with_what_was_learned(before: File, now: File) -> File:
     if now.core_metadata is None and before.made_metadata:
         now = evolve(now, core_metadata=before.core_metadata, made_metadata=True)
     return now
-
-
-def keep_first_seen(known: Project | None, new: Project) -> Project:
-    """
-    Upstream's new listing, with the files that have other bytes than before as they were: what a file name stands
-    for does not change once it was seen.
-    """
-    if known is None:
-        return new
-    before = {file.filename: file for file in known.files}
-    return evolve(new, files=tuple(_first_seen(new.name, before.get(file.filename), file) for file in new.files))
-
-
-def _first_seen(project: str, before: File | None, now: File) -> File:
-    if before is None:
-        return now
-    if same_bytes(before, now) is False:
-        _log.warn(
-            "Upstream has other bytes for {filename} of {project} now: kept as first seen",
-            filename=now.filename,
-            project=project,
-        )
-        return evolve(before, yanked=now.yanked)
-    return with_what_was_learned(before, now)
 
 
 def pin_file(project: Project, file: File) -> Project:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from secrets import token_hex
 
-from attrs import define, evolve
+from attrs import define, evolve, field
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -14,17 +14,21 @@ from zope.interface import implementer
 
 from cheddar.deferreds import returns_deferred
 from cheddar.errors import AlreadyExists, Forbidden, Invalid, NoRoom, NotFound, TooLarge, Unavailable
-from cheddar.formats import core_metadata, filenames
+from cheddar.formats import attestations, core_metadata, filenames
 from cheddar.formats.links import digest_segment
+from cheddar.formats.provenance import MAX_SIZE as MAX_PROVENANCE
 from cheddar.index import upload_checks
-from cheddar.index.sidecars import advertised, sidecar, write_whole
+from cheddar.index.reservations import Reservations
+from cheddar.index.sidecars import advertised, provenance_key, sidecar, write_whole
 from cheddar.index.store_memory import StoreMemory
 from cheddar.interfaces import IFileStorage, IProjectStore, IPublishable, IStoredFile, IUpload
 from cheddar.model import (
+    QUARANTINED,
     CoreMetadata,
     File,
     Identity,
     Project,
+    ProjectList,
     Release,
     Selector,
     is_prerelease,
@@ -52,6 +56,8 @@ class LocalIndex:
     @ivar _storage: the bytes: written before their row, removed after it.
     @ivar _pool: reads archives and computes digests.
     @ivar _allow_reuse: whether a removed file's name may come back with other bytes.
+    @ivar _strict_names: whether a file that is not named as today's tools do is refused.
+    @ivar _reservations: names that are this index's before anything is published under them.
     """
 
     _projects: IProjectStore
@@ -61,6 +67,8 @@ class LocalIndex:
     _clock: IReactorTime
     _pool: ThreadPool
     _allow_reuse: bool = True
+    _reservations: Reservations = field(factory=Reservations)
+    _strict_names: bool = False
     name: str = "local"
 
     _log = Logger()
@@ -68,15 +76,32 @@ class LocalIndex:
     @returns_deferred
     async def project_names(self) -> tuple[str, ...]:
         """See L{IIndex.project_names}."""
-        names = await self._projects.project_names()
-        if not names:
+        return (await self.listed()).names
+
+    @returns_deferred
+    async def listed(self) -> ProjectList:
+        """See L{IPublishable.listed}."""
+        known = await self._projects.listed()
+        if not known.projects:
             await self._memory.check()
-        return names
+        return evolve(known, projects=tuple(item for item in known.projects if item.status != QUARANTINED))
+
+    @returns_deferred
+    async def owned_names(self) -> frozenset[str]:
+        """See L{IPublishable.owned_names}."""
+        return frozenset(await self._projects.owned_names())
 
     @returns_deferred
     async def owns(self, name: str) -> bool:
         """See L{IPublishable.owns}."""
-        return await self._known(name) is not None
+        # Pages, files, core metadata and refreshes all go by this, so that none of them can ask upstream alone.
+        return self._reservations.pattern(name) is not None or await self._known(name) is not None
+
+    @returns_deferred
+    async def check_publisher(self, name: str, by: Identity) -> None:
+        """See L{IPublishable.check_publisher}."""
+        if self._reservations.pattern(name) is not None and await self._known(name) is None:
+            await self._reservations.check_founder(name, by)
 
     @returns_deferred
     async def check(self) -> None:
@@ -94,12 +119,12 @@ class LocalIndex:
         """See L{IIndex.project}."""
         project = await self._known(name)
         if project is None or not project.files:
-            raise NotFound(f"There is no local project {name}.")
+            raise NotFound(self._reservations.explain(name, f"There is no local project {name}."))
         return project
 
     async def _file(self, project: str, filename: str, digest: str | None) -> File:
         found = await self.project(project)
-        if found.status == "quarantined":
+        if found.status == QUARANTINED:
             # Not offered, whoever kept the address (PEP 792).
             raise NotFound(f"{project} is quarantined{f': {found.status_reason}' if found.status_reason else ''}.")
         for file in found.files:
@@ -112,13 +137,13 @@ class LocalIndex:
         """See L{IIndex.file}."""
         file = await self._file(project, filename, digest)
         try:
-            return await self._storage.open(file.key)
+            return await self._open(file)
         except NotFound:
             pass
         # It may have been removed, or replaced, since its row was read.
         file = await self._file(project, filename, digest)
         try:
-            return await self._storage.open(file.key)
+            return await self._open(file)
         except NotFound:
             self._log.error("The bytes of {filename} are missing: no file at {key}", filename=filename, key=file.key)
             raise Unavailable(
@@ -127,6 +152,11 @@ class LocalIndex:
                 retry_after=600,
             ) from None
 
+    async def _open(self, file: File) -> IStoredFile:
+        stored = await self._storage.open(file.key)
+        stored.published_at = file.upload_time
+        return stored
+
     @returns_deferred
     async def core_metadata(self, project: str, filename: str, digest: str | None) -> bytes:
         """See L{IIndex.core_metadata}."""
@@ -134,6 +164,14 @@ class LocalIndex:
         if file.core_metadata is None:
             raise NotFound(f"{filename} has no separate core metadata.")
         return await self._storage.read(sidecar(file.key), MAX_CORE_METADATA)
+
+    @returns_deferred
+    async def provenance(self, project: str, filename: str, digest: str | None) -> bytes:
+        """See L{IIndex.provenance}."""
+        file = await self._file(project, filename, digest)
+        if file.provenance is None:
+            raise NotFound(f"{filename} has no provenance: it was published without attestations.")
+        return await self._storage.read(file.provenance, MAX_PROVENANCE)
 
     @returns_deferred
     async def history(self) -> tuple[Release, ...]:
@@ -162,6 +200,7 @@ class LocalIndex:
     async def publish(self, upload: IUpload, by: Identity) -> File:
         """See L{IPublishable.publish}."""
         upload_checks.check_filename(upload.filename)
+        upload_checks.check_kind(upload)
         writer = upload.writer
         digests = await writer.finish()
         metadata = await deferToThreadPool(
@@ -174,6 +213,7 @@ class LocalIndex:
             upload_checks.claimed_digests(upload),
         )
         project, version = upload_checks.agreed_names(upload, metadata)
+        await self.check_publisher(project, by)
         file = File(
             filename=upload.filename,
             version=version,
@@ -182,18 +222,25 @@ class LocalIndex:
             upload_time=datetime.fromtimestamp(self._clock.seconds(), timezone.utc),
             uploaded_by=by.name,
         )
+        provenance = await self._provenance(upload, file)
         same = await self._published(project, file)
         if same is not None:
+            # Whatever came with it: who may publish once may not change later what others have relied on.
             return same
+        wanted = upload_checks.normalized_name(file.filename, project, version, self._strict_names)
         file = evolve(
             file,
             key=storage_key(project, version, file.filename),
             requires_python=metadata.requires_python,
             core_metadata=advertised(file.filename, metadata),
         )
+        if provenance is not None:
+            file = evolve(file, provenance=provenance_key(file.key))
         # The row comes last: what is listed is whole. A crash before it leaves files that no row names.
         try:
             await write_whole(self._storage, sidecar(file.key), metadata.raw)
+            if provenance is not None:
+                await write_whole(self._storage, provenance_key(file.key), provenance)
             await writer.commit(file.key, file.digests)
             await self._projects.add_file(project, metadata.name, file, self._allow_reuse)
         except (Forbidden, Invalid, NoRoom):
@@ -210,7 +257,24 @@ class LocalIndex:
         self._log.info(
             "{by} published {filename} ({sha256})", by=by.name, filename=file.filename, sha256=file.digests["sha256"]
         )
+        if wanted != file.filename:
+            self._log.warn(
+                "{filename}, which {by} published, should be called {wanted}: an old tool named it, and STRICT_NAMES "
+                "would refuse it",
+                by=by.name,
+                filename=file.filename,
+                wanted=wanted,
+            )
         return file
+
+    async def _provenance(self, upload: IUpload, file: File) -> bytes | None:
+        """The provenance object of a file, or None where it came without attestations. [Invalid, TooLarge]"""
+        sent = upload.fields.get("attestations", ())
+        if not sent:
+            return None
+        return await deferToThreadPool(
+            self._reactor, self._pool, attestations.provenance_of, sent[0], file.filename, file.digests["sha256"]
+        )
 
     async def _published(self, project: str, file: File) -> File | None:
         """The same file, if it is published already; None if the name is free. [AlreadyExists: other bytes]"""
@@ -227,7 +291,7 @@ class LocalIndex:
 
     async def _forget_bytes(self, file: File) -> None:
         """Remove the bytes of a file that no row names any more; a failure leaves an orphan, which harms nobody."""
-        for key in (file.key, sidecar(file.key)):
+        for key in (file.key, sidecar(file.key), provenance_key(file.key)):
             try:
                 await self._storage.delete(key)
             except NoRoom as error:

@@ -30,8 +30,9 @@ from cheddar.formats.links import digest_segment
 from cheddar.index.behind import WorkBehind
 from cheddar.index.kept_metadata import is_as_told, keep, metadata_key, read_kept
 from cheddar.index.listings import COMPARED_DIGESTS, find_file, storage_key
+from cheddar.index.upstreams import Upstreams
 from cheddar.index.wheel_metadata import WheelMetadata, WheelReader
-from cheddar.interfaces import IFileStorage, IUpstream
+from cheddar.interfaces import IFileStorage
 from cheddar.model import File, Project
 
 #: The newest releases of a listing in use for which it is made before anybody asks.
@@ -85,7 +86,7 @@ class MadeMetadata:
     log = Logger()
 
     def __init__(
-        self, upstream: IUpstream, storage: IFileStorage, reactor: Any, pool: ThreadPool, clock: IReactorTime
+        self, upstreams: Upstreams, storage: IFileStorage, reactor: Any, pool: ThreadPool, clock: IReactorTime
     ) -> None:
         """
         @param storage: where upstream's files are.
@@ -94,7 +95,7 @@ class MadeMetadata:
         """
         self._storage = storage
         self._clock = clock
-        self._wheels = WheelReader(upstream, storage, reactor, pool)
+        self._wheels = WheelReader(upstreams, storage, reactor, pool)
         self._makes: SingleFlight[_Outcome] = SingleFlight()
         self._answers: SingleFlight[_Outcome] = SingleFlight()
         self._behind = WorkBehind(clock, concurrency=CONCURRENCY, limit=MAX_WAITING, delay=DELAY)

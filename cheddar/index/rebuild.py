@@ -20,8 +20,8 @@ from twisted.python.threadpool import ThreadPool
 
 from cheddar.deferreds import returns_deferred
 from cheddar.errors import CheddarError, Invalid, NotFound
-from cheddar.formats import archives, filenames
-from cheddar.index.sidecars import SUFFIX, advertised, sidecar, write_whole
+from cheddar.formats import archives, filenames, provenance
+from cheddar.index.sidecars import advertised, is_sidecar, provenance_key, sidecar, write_whole
 from cheddar.interfaces import IFileStorage, IProjectStore
 from cheddar.model import CoreMetadata, File, Selector
 
@@ -36,7 +36,8 @@ class RebuildReport:
 
     @ivar files: how many files there are.
     @ivar rows: how many files are listed now.
-    @ivar unreadable: storage keys of files that could not be taken in, and why; they were left where they are.
+    @ivar unreadable: storage keys of files that could not be taken in, and of provenance that cannot be served, and
+        why; they were left where they are.
     @ivar duplicates: storage keys of files whose name another file has, and what that means; left likewise.
     @ivar vanished: storage keys that a row named and no file has; the rows were removed.
     """
@@ -87,7 +88,7 @@ class Rebuild:
         rows = await self._rows()
         names = await self._storage.names()
         keys = {key for key, _, _ in names}
-        candidates = [row for row in names if row[0].split("/")[0] in _FOLDERS and not row[0].endswith(SUFFIX)]
+        candidates = [row for row in names if row[0].split("/")[0] in _FOLDERS and not is_sidecar(row[0])]
         unreadable: list[tuple[str, str]] = []
         by_filename: dict[str, list[_Found]] = defaultdict(list)
         for done, (key, size, changed_at) in enumerate(sorted(candidates)):
@@ -106,7 +107,7 @@ class Rebuild:
         listed = {file.key for _, file in rows}
         for same_name in by_filename.values():
             chosen = _choose(same_name, listed, duplicates)
-            await self._put(chosen, keys)
+            await self._put(chosen, keys, await self._provenance(chosen.key, keys, unreadable))
         vanished = [await self._forget(project, file) for project, file in rows if file.key not in keys]
         return RebuildReport(
             files=len(candidates),
@@ -118,7 +119,7 @@ class Rebuild:
 
     async def _rows(self) -> list[tuple[str, File]]:
         rows: list[tuple[str, File]] = []
-        for name in await self._projects.project_names():
+        for name in (await self._projects.listed()).names:
             project = await self._projects.project(name)
             rows.extend((name, file) for file in (project.files if project else ()))
         return rows
@@ -132,7 +133,22 @@ class Rebuild:
         project, version = archives.agreed_names(filename, metadata)
         return _Found(key, size, changed_at, project, version, sha256, metadata)
 
-    async def _put(self, found: _Found, keys: set[str]) -> None:
+    async def _provenance(self, key: str, keys: set[str], unreadable: list[tuple[str, str]]) -> str | None:
+        """The storage key of the provenance of the file under C{key}, or None where it has none that can be served."""
+        beside = provenance_key(key)
+        if beside not in keys:
+            return None
+        try:
+            provenance.check(await self._storage.read(beside, provenance.MAX_SIZE))
+        except Invalid as error:
+            unreadable.append((beside, f"it {error}"))
+        except CheddarError as error:
+            unreadable.append((beside, str(error)))
+        else:
+            return beside
+        return None
+
+    async def _put(self, found: _Found, keys: set[str], beside: str | None) -> None:
         raw = found.metadata.raw
         if sidecar(found.key) not in keys:
             await write_whole(self._storage, sidecar(found.key), raw)
@@ -145,6 +161,7 @@ class Rebuild:
             upload_time=found.changed_at,
             requires_python=found.metadata.requires_python,
             core_metadata=advertised(filename, found.metadata),
+            provenance=beside,
             key=found.key,
         )
         await self._projects.put_file(found.project, found.metadata.name, file)

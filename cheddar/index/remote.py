@@ -11,26 +11,26 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from attrs import evolve
-from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, TimeoutError, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, TimeoutError, gatherResults, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from cheddar import metrics
-from cheddar.deferreds import SingleFlight, Turns, returns_deferred
-from cheddar.errors import (
-    CheddarError,
-    NotFound,
-    UpstreamBroken,
-    UpstreamUnavailable,
-)
+from cheddar.deferreds import SingleFlight, returns_deferred
+from cheddar.errors import CheddarError, NotFound, UpstreamUnavailable
 from cheddar.index.downloads import Downloads
 from cheddar.index.kept_metadata import PassedMetadata
-from cheddar.index.listings import find_file, keep_first_seen, pin_file, replace_files, storage_key
+from cheddar.index.kept_provenance import KeptProvenance
+from cheddar.index.learning import Learning
+from cheddar.index.listings import find_file, pin_file, replace_files, storage_key
 from cheddar.index.made_metadata import Listing, MadeMetadata
-from cheddar.interfaces import IFileStorage, IIndex, IPageCache, IRefreshable, IStoredFile, IUpstream
-from cheddar.model import CachedPage, Fetched, File, NotModified, Project, Validators
+from cheddar.index.reservations import Reservations
+from cheddar.index.upstreams import Upstreams
+from cheddar.index.withdrawals import SAFE, WithdrawalPolicy
+from cheddar.interfaces import IAuditLog, IFileStorage, IIndex, IPageCache, IRefreshable, IStoredFile
+from cheddar.model import CachedPage, File, Project
 
 #: Seconds for which a page read from the store is believed: how late another process's change may be seen.
 BELIEF = 1.0
@@ -38,12 +38,14 @@ BELIEF = 1.0
 MAX_FILES_KEPT = 50_000
 #: Seconds between two notes in the store that a project is asked for.
 TOUCH_INTERVAL = 60.0
-#: Seconds that must lie between two answers that a known project is gone before its listing is.
-CONFIRMATION = 600.0
 #: Seconds after a refresh that failed in which the next request does not start another.
 PAUSE = 5.0
 #: Listings looked at in one turn of the refresh loop.
 MAX_PER_TURN = 500
+
+
+def _no_names() -> Deferred[frozenset[str]]:
+    return succeed(frozenset())
 
 
 @implementer(IIndex, IRefreshable)
@@ -55,7 +57,7 @@ class RemoteIndex:
 
     def __init__(
         self,
-        upstream: IUpstream | None,
+        upstreams: Upstreams,
         pages: IPageCache,
         downloads: Downloads,
         storage: IFileStorage,
@@ -66,41 +68,54 @@ class RemoteIndex:
         negative_ttl: float,
         wait: float,
         owns: Callable[[str], Deferred[bool]],
+        owned_names: Callable[[], Deferred[frozenset[str]]] = _no_names,
         concurrency: int = 4,
         made: MadeMetadata | None = None,
+        reservations: Reservations | None = None,
+        policy: WithdrawalPolicy = SAFE,
+        audit: IAuditLog | None = None,
     ) -> None:
         """
-        @param upstream: None where there is none: this index then has nothing.
+        @param upstreams: where there are none, this index has nothing.
         @param short_ttl: seconds that a listing is served without asking upstream.
         @param long_ttl: seconds after the last request during which a listing goes on being refreshed.
         @param negative_ttl: seconds that upstream's "no such project" is remembered.
         @param wait: seconds that a client waits for a listing that is not here.
         @param owns: whether a name is the local index's; upstream is never asked for such a name.
+        @param owned_names: all such names that are taken; they are not listed here.
         @param concurrency: listings that L{refresh} fetches at a time.
         @param made: makes the core metadata that upstream does not have; None: nobody does.
+        @param reservations: names that are not shown, whatever is remembered of them; they are among those of C{owns}.
+        @param policy: what becomes of what upstream takes back.
+        @param audit: where that is noted.
         """
-        self._upstream = upstream
+        self._upstreams = upstreams
         self._pages = pages
         self._downloads = downloads
         self._clock = clock
         self._short_ttl = short_ttl
         self._long_ttl = long_ttl
-        self._negative_ttl = negative_ttl
+        self._learning = Learning(self.name, upstreams, pages, clock, short_ttl, negative_ttl, policy, audit)
         self._wait = wait
         self._owns = owns
+        self._owned_names = owned_names
+        self._reservations = reservations or Reservations()
         self._concurrency = concurrency
         self._kept: OrderedDict[str, tuple[float, CachedPage | None]] = OrderedDict()
         self._reads: SingleFlight[CachedPage | None] = SingleFlight()
         self._fetches: SingleFlight[CachedPage] = SingleFlight()
-        self._passed = PassedMetadata(upstream, storage)
+        self._passed = PassedMetadata(upstreams, storage)
+        self._provenance = KeptProvenance(upstreams, storage, clock, wait)
         self._made = made
-        self._changes = Turns()
         self._failed: dict[str, float] = {}
 
     @returns_deferred
     async def project_names(self) -> tuple[str, ...]:
         """See L{IIndex}: the names of the listings that are remembered; upstream's whole list is never fetched."""
-        return () if self._upstream is None else await self._pages.names(self.name)
+        if not self._upstreams:
+            return ()
+        owned = await self._owned_names()
+        return self._reservations.without(name for name in await self._pages.names(self.name) if name not in owned)
 
     @returns_deferred
     async def project(self, name: str) -> Project:
@@ -108,7 +123,7 @@ class RemoteIndex:
         page, source = await self._page(name)
         metrics.pages_served.labels(source).inc()
         if page.project is None:
-            raise _no_project(name)
+            raise self._no_project(name)
         return page.project
 
     @returns_deferred
@@ -136,9 +151,17 @@ class RemoteIndex:
         return await self._made.get(self._listing(project), file)
 
     @returns_deferred
+    async def provenance(self, project: str, filename: str, digest: str | None) -> bytes:
+        """See L{IIndex}."""
+        file = await self._file(project, filename, digest)
+        if file.provenance is None:
+            raise NotFound(f"Upstream offers no provenance for {filename}.")
+        return await self._provenance.get(project, file)
+
+    @returns_deferred
     async def refresh(self) -> int:
         """See L{IRefreshable}: listings that are due and were asked for lately, the most recently asked first."""
-        if self._upstream is None:
+        if not self._upstreams or self._upstreams.offline:
             return 0
         now = self._clock.seconds()
         due = await self._pages.stale(self.name, now - self._short_ttl, now - self._long_ttl, MAX_PER_TURN)
@@ -148,29 +171,29 @@ class RemoteIndex:
         metrics.listings_refreshed.inc(count)
         return count
 
+    def _no_project(self, name: str) -> NotFound:
+        return NotFound(self._reservations.explain(name, f"There is no project {name} here. Check the spelling."))
+
     # Pages
 
     async def _page(self, name: str) -> tuple[CachedPage, str]:
         """The page to go by now, maybe one that says that there is no such project; and where it is from."""
-        if self._upstream is None or await self._owns(name):
-            raise _no_project(name)
+        if not self._upstreams or await self._owns(name):
+            raise self._no_project(name)
         page = await self._remembered(name)
         if page is None:
             return await self._fetch_patiently(name), "upstream"
         self._note_request(name, page)
         if page.project is None:
-            if self._younger(page, self._negative_ttl):
+            if not self._learning.is_due(page):
                 return page, "negative"
             # An old "no" is worth nothing: upstream is asked, and its failure is not a "no".
             return await self._fetch_patiently(name), "upstream"
-        if self._younger(page, self._short_ttl):
+        if not self._learning.is_due(page):
             return page, "fresh"
-        self._refresh_behind(name)
+        if not self._upstreams.offline:
+            self._refresh_behind(name)
         return page, "due"
-
-    def _younger(self, page: CachedPage, seconds: float) -> bool:
-        # A clock that was set back makes ages negative: such a page is due.
-        return 0 <= self._clock.seconds() - page.checked_at < seconds
 
     async def _remembered(self, name: str) -> CachedPage | None:
         kept = self._kept.get(name)
@@ -230,7 +253,7 @@ class RemoteIndex:
     @returns_deferred
     async def _fetch_now(self, name: str) -> CachedPage:
         try:
-            page = await self._ask(name)
+            page = await self._learning.ask(name, partial(self._asked_at, name))
         except Exception:
             if len(self._failed) > MAX_PER_TURN:
                 self._failed.clear()
@@ -241,54 +264,9 @@ class RemoteIndex:
         self._consider(name, page)
         return page
 
-    async def _ask(self, name: str) -> CachedPage:
-        """Ask upstream, and remember what it says."""
-        page = await self._pages.get(self.name, name)
-        if page is not None and self._younger(page, self._negative_ttl if page.project is None else self._short_ttl):
-            return page  # somebody was faster: another request, another node
-        if self._upstream is None:
-            raise _no_project(name)
-        answer: Fetched | NotModified | None
-        try:
-            answer = await self._upstream.fetch_project(name, Validators() if page is None else page.validators)
-            if isinstance(answer, NotModified) and (page is None or page.project is None):
-                raise UpstreamBroken(f"Upstream says that {name} has not changed, and was not asked that. Try again.")
-        except NotFound:
-            answer = None
-        return await self._changes.take(name, lambda: self._learn(name, answer))
-
-    async def _learn(self, name: str, answer: Fetched | NotModified | None) -> CachedPage:
-        """Remember upstream's answer (None: there is no such project) beside what is known by now."""
-        page = await self._pages.get(self.name, name)
-        if answer is None:
-            new = self._missing(page)
-        elif isinstance(answer, Fetched):
-            known = None if page is None else page.project
-            new = CachedPage(evolve(keep_first_seen(known, answer.project), index=self.name), answer.validators)
-        elif page is None or page.project is None:
-            raise UpstreamUnavailable(f"The listing of {name} was dropped while upstream confirmed it. Ask again.", 1)
-        else:
-            new = evolve(page, missing_since=None)
-        now = self._clock.seconds()
-        asked = [kept.asked_at for kept in (page, self._kept.get(name, (0.0, None))[1]) if kept is not None]
-        new = evolve(new, checked_at=now, asked_at=max(asked, default=now))
-        if page is not None and evolve(new, checked_at=page.checked_at, asked_at=page.asked_at) == page:
-            await self._pages.mark_checked(self.name, name, now)
-        else:
-            await self._pages.put(self.name, name, new)
-        return new
-
-    def _missing(self, page: CachedPage | None) -> CachedPage:
-        """Upstream says that there is no such project: believed at once only of a project never seen."""
-        now = self._clock.seconds()
-        if page is None or page.project is None:
-            return CachedPage(None)
-        if page.missing_since is None:
-            return evolve(page, missing_since=now)
-        if now - page.missing_since < CONFIRMATION:
-            return page
-        self.log.warn("{name} is gone from upstream: no longer listed", name=page.project.name)
-        return CachedPage(None)
+    def _asked_at(self, name: str) -> float | None:
+        page = self._kept.get(name, (0.0, None))[1]
+        return None if page is None else page.asked_at
 
     @returns_deferred
     async def _refresh_one(self, name: str) -> int:
@@ -296,6 +274,8 @@ class RemoteIndex:
             page = await self._pages.get(self.name, name)
             if page is None:
                 return 0
+            if page.project is None and page.withdrawn:
+                return 0  # remembered for the digests of its files
             if page.project is None or await self._owns(name):
                 # Nothing to keep fresh: a client that asks gets upstream's answer of then, or the local project.
                 await self._pages.drop(self.name, name)
@@ -332,15 +312,9 @@ class RemoteIndex:
     @returns_deferred
     async def _change(self, name: str, change: Callable[[Project], Project]) -> None:
         """Change what is remembered of a listing, where it still is."""
-
-        async def work() -> None:
-            page = await self._pages.get(self.name, name)
-            if page is not None and page.project is not None:
-                page = evolve(page, project=change(page.project))
-                await self._pages.put(self.name, name, page)
-                self._keep(name, page)
-
-        await self._changes.take(name, work)
+        page = await self._learning.change(name, change)
+        if page is not None:
+            self._keep(name, page)
 
     # Core metadata that is made here
 
@@ -364,7 +338,3 @@ class RemoteIndex:
 
 def _weight(page: CachedPage | None) -> int:
     return 1 if page is None or page.project is None else 1 + len(page.project.files)
-
-
-def _no_project(name: str) -> NotFound:
-    return NotFound(f"There is no project {name} here. Check the spelling.")

@@ -9,7 +9,7 @@ from typing import Any
 from cheddar.errors import Invalid
 from cheddar.formats import archives, filenames
 from cheddar.interfaces import IFileWriter, IUpload
-from cheddar.model import CoreMetadata, normalize_version
+from cheddar.model import CoreMetadata
 from cheddar.names import is_filename, is_project_name, normalize
 
 #: The form's digest fields and what they are by the length of their value. Python 3.9 to 3.11 send a BLAKE2b of
@@ -22,6 +22,13 @@ _CLAIMS = {
 }
 
 
+#: What the form calls the kinds of files that can be published, by what the file's name says.
+_FILETYPES = {True: "bdist_wheel", False: "sdist"}
+#: The C{pyversion} of an sdist, which wheels cannot have. Of a wheel it is the Python tag, or of old tools the Python
+#: that built it.
+_SOURCE = "source"
+
+
 def check_filename(filename: str) -> None:
     """@raise Invalid: C{filename} names no distribution file that can be kept here."""
     if not is_filename(filename):
@@ -32,6 +39,40 @@ def check_filename(filename: str) -> None:
     if not (filenames.is_wheel(filename) or filenames.is_sdist(filename)):
         raise Invalid(f"{filename} is neither a wheel (.whl) nor an sdist (.tar.gz, .zip).")
     filenames.parse(filename)
+
+
+def check_kind(upload: IUpload) -> None:
+    """
+    Compare what the form says of the kind of file with what the file's name says, where the form says it: there are
+    clients that leave one or the other out.
+
+    @raise Invalid: they do not agree.
+    """
+    is_wheel = filenames.is_wheel(upload.filename)
+    kind, wanted = "a wheel" if is_wheel else "an sdist", _FILETYPES[is_wheel]
+    for given in upload.fields.get("filetype", ()):
+        if given != wanted:
+            raise Invalid(f"The form's filetype is {given[:40]!r}, but {upload.filename} is {kind}: send {wanted!r}.")
+    for given in upload.fields.get("pyversion", ()):
+        if (given == _SOURCE) is is_wheel:
+            right = "the Python tag of the wheel's name" if is_wheel else repr(_SOURCE)
+            raise Invalid(f"The form's pyversion is {given[:40]!r}, but {upload.filename} is {kind}: send {right}.")
+
+
+def normalized_name(filename: str, project: str, version: str, strict: bool) -> str:
+    """
+    What the file should be called; its own name where that is right.
+
+    @param strict: whether a file of another name may not be published.
+    @raise Invalid: it may not.
+    """
+    wanted = filenames.normalized(filename, project, version)
+    if strict and wanted != filename:
+        raise Invalid(
+            f"{filename} is not the normalized name of this file, and this server takes no other: it should be "
+            f"{wanted}. Build it again with a build tool of today."
+        )
+    return wanted
 
 
 def claimed_digests(upload: IUpload) -> dict[str, str]:
@@ -54,19 +95,17 @@ def agreed_names(upload: IUpload, metadata: CoreMetadata) -> tuple[str, str]:
     """
     project, version = archives.agreed_names(upload.filename, metadata)
     names, versions = upload.fields.get("name", ()), upload.fields.get("version", ())
-    if len(names) > 1 or len(versions) > 1:
-        raise Invalid("The form gives more than one name, or more than one version.")
     if any(not is_project_name(name) for name in names):
         raise Invalid("The form's name is not a valid project name.")
     if any(normalize(name) != project for name in names):
         raise Invalid(f"The form says that the project is {names[0]}, the file's name says {project}.")
-    if any(normalize_version(given) != version for given in versions):
+    if not all(filenames.same_version(given, version) for given in versions):
         raise Invalid(f"The form says that the version is {versions[0]}, the file's name says {version}.")
     return project, version
 
 
 def inspect(writer: IFileWriter, filename: str, known: Mapping[str, str], claims: Mapping[str, str]) -> CoreMetadata:
-    """In a thread: compare the digests that the form claims, then read the core metadata."""
+    """In a thread: compare the digests that the form claims, then check the archive and read its core metadata."""
     with writer.reader() as file:
         hashes: dict[str, Any] = {}
         for algorithm in claims.keys() - known.keys():
@@ -88,4 +127,4 @@ def inspect(writer: IFileWriter, filename: str, known: Mapping[str, str], claims
                     "changed on its way, or after it was read. Upload it again."
                 )
         file.seek(0)
-        return archives.read_core_metadata(file, filename)
+        return archives.read_upload(file, filename)

@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from attrs import define, evolve, frozen
+from zope.interface import implementer
 
 from cheddar.deferreds import returns_deferred
 from cheddar.errors import NotFound, UpstreamBroken, UpstreamUnavailable
-from cheddar.interfaces import IUpstream
+from cheddar.interfaces import IUpstream, IUpstreams
 from cheddar.model import CachedPage, Fetched, NotModified, Project, Validators, sort_files, sort_versions
 
 #: Seconds after which a client may ask again for what an upstream of before had listed.
@@ -41,6 +42,7 @@ class Source:
     merge: bool = False
 
 
+@implementer(IUpstreams)
 @define(eq=False)
 class Upstreams:
     """

@@ -12,7 +12,8 @@ from twisted.python.threadpool import ThreadPool
 from cheddar.errors import Invalid, NotFound, Unavailable, UpstreamBroken
 from cheddar.formats import zip_directory
 from cheddar.formats.byte_ranges import Span
-from cheddar.interfaces import IFileStorage, IUpstream
+from cheddar.index.upstreams import Upstreams
+from cheddar.interfaces import IFileStorage
 from cheddar.model import File, Ranged
 
 #: Parts asked for after the first: the rest of a long directory, and METADATA.
@@ -43,7 +44,7 @@ class WheelReader:
     @ivar _pool: where archives are read.
     """
 
-    _upstream: IUpstream
+    _upstreams: Upstreams
     _storage: IFileStorage
     _reactor: Any
     _pool: ThreadPool
@@ -68,14 +69,15 @@ class WheelReader:
         @raise Invalid: this wheel's METADATA cannot be read in this way. [NotFound, UpstreamUnavailable,
             UpstreamBroken]
         """
+        upstream = self._upstreams.of(file.upstream)
         if file.size == 0:
             raise Invalid(f"{file.filename} is empty.")
         if file.size is None:
-            end = await self._upstream.fetch_range(file.url, -zip_directory.TAIL)
+            end = await upstream.fetch_range(file.url, -zip_directory.TAIL)
         else:
             # There are servers that know positions, and nothing of the end.
             first = max(0, file.size - zip_directory.TAIL)
-            end = await self._upstream.fetch_range(file.url, first, file.size - 1)
+            end = await upstream.fetch_range(file.url, first, file.size - 1)
         length = end.total if file.size is None else file.size
         parts = zip_directory.Parts(length)
         _add(parts, end, file)
@@ -84,7 +86,7 @@ class WheelReader:
             step = await deferToThreadPool(self._reactor, self._pool, zip_directory.next_step, parts, file.filename)
             if not isinstance(step, Span):
                 return WheelMetadata(step.raw, length, verified)
-            _add(parts, await self._upstream.fetch_range(file.url, step.first, step.last), file)
+            _add(parts, await upstream.fetch_range(file.url, step.first, step.last), file)
         step = await deferToThreadPool(self._reactor, self._pool, zip_directory.next_step, parts, file.filename)
         if isinstance(step, Span):
             raise Invalid(f"{file.filename} would have to be fetched in too many parts.")

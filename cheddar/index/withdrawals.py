@@ -43,6 +43,9 @@ class WithdrawalPolicy:
     on_changed: Literal["pin", "withhold"] = "pin"
 
 
+SAFE = WithdrawalPolicy()
+
+
 @frozen
 class Followed:
     """

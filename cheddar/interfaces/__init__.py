@@ -11,7 +11,7 @@ from cheddar.interfaces.files import IArriving, IFileStorage, IFileView, IFileWr
 from cheddar.interfaces.indexes import IIndex, IPublishable, IRefreshable, IUpload
 from cheddar.interfaces.people import IAuditLog, IAuthenticator, IPermissions
 from cheddar.interfaces.stores import IAccountStore, ILeases, IPageCache, IProjectStore, IStore
-from cheddar.interfaces.upstreams import IBodyReceiver, IUpstream
+from cheddar.interfaces.upstreams import IBodyReceiver, IUpstream, IUpstreams
 
 __all__ = [
     "IAccountStore",
@@ -33,4 +33,5 @@ __all__ = [
     "IStoredFile",
     "IUpload",
     "IUpstream",
+    "IUpstreams",
 ]

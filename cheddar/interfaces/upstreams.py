@@ -20,6 +20,13 @@ class IBodyReceiver(Interface):
         """The next bytes; a Deferred asks for a pause until it fires."""
 
 
+class IUpstreams(Interface):
+    """All servers behind a remote index."""
+
+    def states() -> tuple[Mapping[str, object], ...]:
+        """Plain call. L{IUpstream.state} of each, in the order in which they are asked; empty where there are none."""
+
+
 class IUpstream(Interface):
     """The other server behind a remote index."""
 

@@ -30,7 +30,7 @@ from cheddar.storage.work import Work, storing
 
 #: The folder of partial files: no key begins with a dot.
 INCOMING = ".incoming"
-METADATA = ".metadata"
+SIDECARS = (".metadata", ".provenance")
 MAX_DEPTH = 8
 
 #: Errors that mean that there is no such file here; a link (ELOOP) is none of ours.
@@ -250,8 +250,9 @@ class FilesystemStorage:
 
 
 def is_segment(segment: str) -> bool:
-    """Whether C{segment} may be one step of a key: a file name, maybe with C{.metadata} after it."""
-    return is_filename(segment.removesuffix(METADATA))
+    """Whether C{segment} may be one step of a key: a file name, maybe with the ending of what lies beside a file."""
+    ending = next((ending for ending in SIDECARS if segment.endswith(ending)), "")
+    return is_filename(segment.removesuffix(ending))
 
 
 def _make_folder(name: str, parent: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Mapping
+from datetime import datetime
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
@@ -84,6 +85,7 @@ class StoredFile:
 
     @ivar size: bytes.
     @ivar digests: those computed when the file was written; empty for a file found in storage.
+    @ivar published_at: for an index to say.
     """
 
     size: int
@@ -91,6 +93,7 @@ class StoredFile:
     _open: Callable[[], int] = field(repr=False)
     _reactor: IReactorFromThreads = field(repr=False)
     _pool: ThreadPool = field(repr=False)
+    published_at: datetime | None = None
 
     @returns_deferred
     async def send(self, consumer: IConsumer, first: int, last: int | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from datetime import datetime
 
 from attrs import define, evolve
 from twisted.internet.defer import CancelledError
@@ -10,12 +11,12 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
-from twisted.web.http import NO_BODY_CODES, RESPONSES
-from werkzeug.http import parse_etags
+from twisted.web.http import NO_BODY_CODES, RESPONSES, datetimeToString
 
 from cheddar.errors import CheddarError
 from cheddar.formats.byte_ranges import UNSATISFIABLE, parse_range
 from cheddar.interfaces import IArriving, IStoredFile
+from cheddar.web.conditions import known_tag, wanted_range
 from cheddar.web.request import CheddarRequest
 from cheddar.web.responses import Response, header_value, request_header
 
@@ -42,10 +43,15 @@ class Delivery:
         if compressible:
             vary = ", ".join(filter(None, (response.headers.get("Vary"), "Accept-Encoding")))
             response = evolve(response, headers={**response.headers, "Vary": vary})
-        known = self._known_tag(request, response.etag) if response.status == 200 and response.etag else None
-        if known is not None:
-            response = evolve(response, status=304, body=b"", file=None, etag=known)
-        elif compressible and _accepts_gzip(request_header(request, "accept-encoding")):
+        compress = compressible and _accepts_gzip(request_header(request, "accept-encoding"))
+        if response.status == 200 and response.etag:
+            now = request.site.clock.seconds()
+            response = evolve(response, last_modified=_said(response.last_modified, now))
+            tags = [response.etag, f"{response.etag}-gzip"]
+            known = known_tag(request, tags[::-1] if compress else tags, response.last_modified, now)
+            if known is not None:
+                response = evolve(response, status=304, body=b"", file=None, etag=known)
+        if compress and response.status != 304:
             response = await self._encoded(response)
         if request.gone:
             return
@@ -56,12 +62,6 @@ class Delivery:
         if response.status not in NO_BODY_CODES:
             request.setHeader(b"content-length", b"%d" % len(response.body))
         request.write(b"" if request.method == b"HEAD" else response.body)
-
-    def _known_tag(self, request: CheddarRequest, etag: str) -> str | None:
-        """The tag that the client has, of what would be sent or of its compressed form."""
-        # Twisted's own setETag splits lists at white space and knows no weak tags.
-        tags = parse_etags(request_header(request, "if-none-match"))
-        return next((tag for tag in (etag, f"{etag}-gzip") if tags.contains_weak(tag)), None)
 
     async def _encoded(self, response: Response) -> Response:
         if len(response.body) < _COMPRESS_ELSEWHERE_FROM:
@@ -79,6 +79,8 @@ class Delivery:
             request.setHeader(b"content-type", header_value(response.content_type))
         if response.etag:
             request.setHeader(b"etag", header_value(f'"{response.etag}"'))
+        if response.last_modified is not None:
+            request.setHeader(b"last-modified", datetimeToString(response.last_modified.timestamp()))
         request.setHeader(b"x-content-type-options", b"nosniff")
         for name, value in response.headers.items():
             request.setHeader(name.encode("ascii"), header_value(value))
@@ -92,7 +94,8 @@ class Delivery:
         request.setHeader(b"accept-ranges", b"bytes")
         size, first, last = file.size, 0, None
         if size is not None:
-            span = parse_range(self._range(request, response.etag), size) if request.method != b"HEAD" else None
+            wanted = wanted_range(request, response.etag, response.last_modified)
+            span = parse_range(wanted, size) if request.method != b"HEAD" else None
             if span is UNSATISFIABLE:
                 # Not for ever, as the bytes are.
                 headers = {**response.headers, "Cache-Control": "no-store"}
@@ -127,10 +130,10 @@ class Delivery:
             self._log.warn("{path} was cut short: {error}", path=request.path.decode("latin-1"), error=str(error))
             await request.cut()
 
-    def _range(self, request: CheddarRequest, etag: str) -> str | None:
-        condition = request_header(request, "if-range")
-        # A strong comparison (RFC 9110, section 13.1.5); a date never matches, since files carry none.
-        return request_header(request, "range") if condition in (None, f'"{etag}"') else None
+
+def _said(modified: datetime | None, now: float) -> datetime | None:
+    """A C{Last-Modified} as it is sent: in whole seconds, and never one to come (RFC 9110, section 8.8.2.1)."""
+    return None if modified is None or modified.timestamp() > now else modified.replace(microsecond=0)
 
 
 def _accepts_gzip(accept_encoding: str | None) -> bool:

@@ -17,6 +17,7 @@ from cheddar.errors import (
     Invalid,
     NoRoom,
     NotFound,
+    Reserved,
     TooLarge,
     Unavailable,
     UpstreamBroken,
@@ -43,11 +44,16 @@ class NotAcceptable(CheddarError):
     """None of the formats that the client accepts is on offer."""
 
 
+class PreconditionFailed(CheddarError):
+    """The client asked only for what is not here."""
+
+
 #: The first class that an error is an instance of decides.
 STATUS: tuple[tuple[type[CheddarError], int], ...] = (
     (NotFound, 404),
     (Gone, 410),
     (AlreadyExists, 409),
+    (Reserved, 409),
     (TooLarge, 413),
     (Invalid, 400),
     (BadCredentials, 401),
@@ -57,6 +63,7 @@ STATUS: tuple[tuple[type[CheddarError], int], ...] = (
     (Unavailable, 503),
     (MethodNotAllowed, 405),
     (NotAcceptable, 406),
+    (PreconditionFailed, 412),
 )
 
 _TITLES = {400: "Bad request", 401: "Login needed", 404: "Not found", 409: "Conflict", 507: "No room"}

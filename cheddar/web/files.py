@@ -1,11 +1,12 @@
-"""Files: their bytes and their core metadata, at addresses that carry a digest."""
+"""Files: their bytes, their core metadata and their provenance, at addresses that carry a digest."""
 
 from __future__ import annotations
 
 from urllib.parse import quote
 
-from cheddar.errors import Gone, Invalid, NotFound
-from cheddar.formats import filenames
+from cheddar.errors import Gone, NotFound
+from cheddar.formats import filenames, provenance
+from cheddar.formats.links import digest_segment
 from cheddar.interfaces import IStoredFile
 from cheddar.model import Action
 from cheddar.names import is_digest_segment, is_filename, is_project_name, normalize
@@ -15,6 +16,9 @@ from cheddar.web.responses import Response, page_etag
 from cheddar.web.simple import Indexes, for_scripts
 
 _METADATA = ".metadata"
+
+#: A file name without its project can be read in several ways; one full of dashes would cost as many questions.
+_MOST_READINGS = 8
 
 
 def file_routes(routes: Routes, indexes: Indexes, private: bool) -> None:
@@ -31,6 +35,9 @@ def file_routes(routes: Routes, indexes: Indexes, private: bool) -> None:
             file=file,
             content_type="application/octet-stream",
             etag=etag,
+            # A date tells apart what lay at an address on different days; only a digest in it says that nothing else
+            # ever does.
+            last_modified=file.published_at if cache_control == for_ever else None,
             headers={
                 "Cache-Control": cache_control,
                 # A page among the files must not act in the name of this server.
@@ -49,17 +56,32 @@ def file_routes(routes: Routes, indexes: Indexes, private: bool) -> None:
     async def remote_file(request: CheddarRequest, project: str, digest: str, filename: str) -> Response:
         return await served(request, "remote", project, digest, filename)
 
+    # The addresses that the JSON API gives, for mirrors: see formats.links.
+    @routes.authorized_route(Action.READ, "/packages/<any(local, remote):index>/files/<project>/<digest>/<filename>")
+    async def mirrored_file(request: CheddarRequest, index: str, project: str, digest: str, filename: str) -> Response:
+        return await served(request, index, project, digest, filename)
+
     async def served(request: CheddarRequest, index: str, project: str, digest: str, filename: str) -> Response:
         _no_base(request)
-        wants_metadata = filename.endswith(_METADATA)
-        filename = filename.removesuffix(_METADATA)
+        beside = next((suffix for suffix in (_METADATA, provenance.SUFFIX) if filename.endswith(suffix)), "")
+        filename = filename.removesuffix(beside)
         if not (is_project_name(project) and is_digest_segment(digest) and is_filename(filename)):
             raise NotFound("There is no such file.")
         if normalize(project) != project or request.path.endswith(b"/"):
             raise NotFound("There is no such file; its project's page has its address.")
         part = indexes.named(index)
         cache_control = f"{scope}, no-cache" if digest.startswith("url-") else for_ever
-        if wants_metadata:
+        if beside == provenance.SUFFIX:
+            raw = await part.provenance(project, filename, digest)
+            # Whatever the digest in the address says: attestations may be added later (index hosted attestations,
+            # "Changes to provenance objects").
+            return Response(
+                body=raw,
+                content_type=provenance.CONTENT_TYPE,
+                etag=page_etag(raw),
+                headers={"Cache-Control": f"{scope}, no-cache", **for_scripts(private)},
+            )
+        if beside == _METADATA:
             raw = await part.core_metadata(project, filename, digest)
             return Response(
                 body=raw,
@@ -72,18 +94,16 @@ def file_routes(routes: Routes, indexes: Indexes, private: bool) -> None:
     @routes.authorized_route(Action.READ, "/local/<filename>", index="local")
     async def original_address(request: CheddarRequest, filename: str) -> Response:
         # The original's way to a local file. It carries no digest, and a removed name may come back: ask each time.
-        if not is_filename(filename):
-            raise NotFound("There is no such file.")
-        try:
-            project, _ = filenames.parse(filename)
-        except Invalid:
-            raise NotFound("There is no such file.") from None
-        files = (await indexes.local.project(project)).files
-        listed = next((item for item in files if item.filename == filename), None)
-        if listed is None:
-            raise NotFound(f"The local project {project} has no such file.")
-        stored = await indexes.local.file(project, filename, None)
-        return file_response(stored, filename, listed.digests["sha256"], f"{scope}, no-cache")
+        for project in filenames.possible_projects(filename)[:_MOST_READINGS]:
+            try:
+                files = (await indexes.local.project(project)).files
+            except NotFound:
+                continue
+            for listed in files:
+                if listed.filename == filename:
+                    stored = await indexes.local.file(project, filename, digest_segment(listed))
+                    return file_response(stored, filename, listed.digests["sha256"], f"{scope}, no-cache")
+        raise NotFound(f"No local project has a file {filename}.")
 
     @routes.authorized_route(Action.READ, "/remote/<path:path>", index="remote")
     async def original_remote_address(request: CheddarRequest, path: str) -> Response:

@@ -121,15 +121,23 @@ class Pages:
         """@return: the content and the content type of a static file, or None."""
         return self._static.get(name)
 
-    def home(self, history: tuple[Release, ...], query: str, found: tuple[str, ...] | None, root: str) -> bytes:
+    def home(
+        self, history: tuple[Release, ...], query: str, found: tuple[str, ...] | None, root: str, owned: bool = False
+    ) -> bytes:
         """
         The front page.
 
         @param query: what was searched for; empty where nothing was.
         @param found: the normalized names that a search found, or None where there was no search.
+        @param owned: whether what was searched for is a name of the local index, so that upstream is not asked for it.
         """
         return self._render(
-            "home", root, history=history, query=query, found=found, elsewhere=self._elsewhere(query, found)
+            "home",
+            root,
+            history=history,
+            query=query,
+            found=found,
+            elsewhere=None if owned else self._elsewhere(query, found),
         )
 
     def project(self, project: Project, owned: bool, root: str) -> bytes:

@@ -47,12 +47,13 @@ def people_routes(routes: Routes, indexes: Indexes, pages: Pages, private: bool)
         if as_json(request):
             return page(legacy_json.history(history), "application/json")
         query = (argument(request, "q") or "").strip()[:200]
-        found = None
+        found, owned = None, False
         if query:
             wanted = normalize(query)
             names = await indexes.combined.project_names()
             found = tuple(sorted((name for name in names if wanted in name), key=lambda name: (len(name), name)))
-        return page(pages.home(history, query, found[:FOUND_MOST] if found is not None else None, ""))
+            owned = is_project_name(query) and await indexes.local.owns(wanted)
+        return page(pages.home(history, query, found[:FOUND_MOST] if found is not None else None, "", owned))
 
     @routes.authorized_route(Action.READ, "/project/<project>/")
     async def project(request: CheddarRequest, project: str) -> Response:

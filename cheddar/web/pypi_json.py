@@ -15,7 +15,7 @@ from cheddar.names import is_project_name, normalize
 from cheddar.web.access import Routes
 from cheddar.web.request import CheddarRequest
 from cheddar.web.responses import Response, page_etag
-from cheddar.web.simple import Indexes
+from cheddar.web.simple import Indexes, for_scripts
 
 
 @define(eq=False)
@@ -32,11 +32,10 @@ class Documents:
         """C{/pypi/<project>/json}. [NotFound, UpstreamUnavailable, UpstreamBroken]"""
         project = await self._indexes.combined.project(name)
         metadata = await self._metadata(project, pypi_json.newest(project))
-        return self._page(
-            await deferToThreadPool(
-                self._reactor, self._pool, pypi_json.render_project, project, metadata, self._address
-            )
+        body = await deferToThreadPool(
+            self._reactor, self._pool, pypi_json.render_project, project, metadata, self._address
         )
+        return self._page(body, project)
 
     async def release(self, name: str, version: str) -> Response:
         """C{/pypi/<project>/<version>/json}. [NotFound, UpstreamUnavailable, UpstreamBroken]"""
@@ -44,7 +43,7 @@ class Documents:
         if version not in project.versions:
             raise NotFound(f"{name} has no release {version}.")
         metadata = await self._metadata(project, version)
-        return self._page(pypi_json.render_release(project, version, metadata, self._address))
+        return self._page(pypi_json.render_release(project, version, metadata, self._address), project)
 
     async def _metadata(self, project: Project, version: str) -> CoreMetadata | None:
         """What a release's files say of it; None where none of them says anything that can be had now."""
@@ -65,16 +64,16 @@ class Documents:
                 continue
         return None
 
-    def _page(self, body: bytes) -> Response:
-        return Response(
-            body=body,
-            content_type="application/json",
-            etag=page_etag(body),
-            headers={
-                "Cache-Control": f"{'private' if self._private else 'public'}, max-age=0, must-revalidate",
-                "Vary": "Authorization" if self._private else "Accept-Encoding",
-            },
-        )
+    def _page(self, body: bytes, project: Project) -> Response:
+        headers = {
+            "Cache-Control": f"{'private' if self._private else 'public'}, max-age=0, must-revalidate",
+            **({"Vary": "Authorization"} if self._private else {}),
+            **for_scripts(self._private),
+        }
+        if project.index == "local":
+            # bandersnatch takes a document without it, or with a lower one than the list promised, for an old copy.
+            headers["X-PyPI-Last-Serial"] = str(project.serial)
+        return Response(body=body, content_type="application/json", etag=page_etag(body), headers=headers)
 
 
 def pypi_json_routes(routes: Routes, documents: Documents) -> None:

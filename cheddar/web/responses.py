@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from hashlib import sha256
 
 from attrs import frozen
@@ -22,6 +23,7 @@ class Response:
     @ivar file: stored bytes to send as the body.
     @ivar content_type: the C{Content-Type}.
     @ivar etag: the entity tag without quotes, or empty.
+    @ivar last_modified: since when it has been what it is; of a C{file} only where its bytes can never change.
     @ivar headers: further headers.
     """
 
@@ -31,6 +33,7 @@ class Response:
     file: IStoredFile | None = None
     content_type: str = "text/plain; charset=utf-8"
     etag: str = ""
+    last_modified: datetime | None = None
     headers: Mapping[str, str] = {}
 
 

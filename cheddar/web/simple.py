@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import define
+from attrs import define, evolve
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
@@ -11,10 +11,11 @@ from cheddar.errors import NotFound
 from cheddar.formats import legacy_json, simple_html, simple_json
 from cheddar.formats.negotiation import Choice, choose_simple
 from cheddar.interfaces import IIndex, IPublishable
-from cheddar.model import Action, Project
+from cheddar.model import Action, Listed, Project, ProjectList
 from cheddar.names import is_project_name, normalize
 from cheddar.web.access import Routes
 from cheddar.web.errors import NotAcceptable
+from cheddar.web.modified import Sightings
 from cheddar.web.request import CheddarRequest
 from cheddar.web.responses import Response, page_etag
 
@@ -38,6 +39,18 @@ class Indexes:
             if index.name == name:
                 return index
         raise NotFound(f"There is no index {name}.")
+
+    async def listed(self, name: str) -> ProjectList:
+        """
+        The projects of the index called C{name}, local ones with their serials: a mirror goes by these, and takes
+        upstream's projects from upstream. Where both are on the list, it has no serial itself.
+        """
+        counted = await self.local.listed()
+        if name == self.local.name:
+            return counted
+        names = await self.named(name).project_names()
+        serials = {project.name: project.serial for project in counted.projects if name == self.combined.name}
+        return ProjectList(tuple(Listed(project, serials.get(project)) for project in names))
 
 
 def negotiated(request: CheddarRequest) -> Choice:
@@ -87,9 +100,20 @@ def misspelled(request: CheddarRequest, project: str) -> Response | None:
     if not is_project_name(project):
         raise NotFound("That is not a valid project name.")
     name = normalize(project)
+    refuse_double_slash(request)
     if not request.path.endswith(b"/"):
         return redirect(request, f"{name}/")
     return redirect(request, f"../{name}/") if name != project else None
+
+
+def refuse_double_slash(request: CheddarRequest) -> None:
+    """
+    The router takes two slashes at the end for one. Clients do not agree on what is relative to such an address.
+
+    @raise NotFound: there are two.
+    """
+    if request.path.endswith(b"//"):
+        raise NotFound("There is nothing at this address: it ends with one slash too many.")
 
 
 @define(eq=False)
@@ -99,8 +123,18 @@ class SimplePages:
     _reactor: IReactorFromThreads
     _pool: ThreadPool
     _private: bool
+    _sightings: Sightings
+    _address: str
 
-    def _page(self, body: bytes, choice: Choice, serial: int = 0) -> Response:
+    def _page(
+        self, body: bytes, choice: Choice, page: tuple[str, ...], serial: int | None = None, change: int | None = None
+    ) -> Response:
+        """
+        @param page: which page it is, in every format.
+        @param serial: what mirrors take for a promise about the page, or None.
+        @param change: the number of the last change, where there is one: what was changed back is not unchanged.
+        """
+        etag = page_etag(body)
         # max-age=0: pip keeps what it may keep, and would not see a fresh upload.
         scope = "private" if self._private else "public"
         headers = {
@@ -108,36 +142,51 @@ class SimplePages:
             "Vary": "Accept, Authorization" if self._private else "Accept",
             **for_scripts(self._private),
         }
-        if serial:
+        if serial is not None:
             headers["X-PyPI-Last-Serial"] = str(serial)
-        return Response(body=body, content_type=choice.content_type, etag=page_etag(body), headers=headers)
+        return Response(
+            body=body,
+            content_type=choice.content_type,
+            etag=etag,
+            last_modified=self._sightings.since((*page, choice), (etag, change)),
+            headers=headers,
+        )
 
-    async def names(self, index: IIndex, choice: Choice) -> Response:
-        """The project list."""
-        names = await index.project_names()
-        render = {
-            Choice.JSON: simple_json.render_names,
-            Choice.LEGACY_JSON: legacy_json.projects,
-        }.get(choice, simple_html.render_names)
-        return self._page(await deferToThreadPool(self._reactor, self._pool, render, names), choice)
+    def sent_on(self, redirect: Response) -> Response:
+        """A redirect to a page: scripts that may read the page may follow it."""
+        return evolve(redirect, headers={**redirect.headers, **for_scripts(self._private)})
+
+    async def names(self, index: str, listing: ProjectList, choice: Choice) -> Response:
+        """The project list of the index of that name."""
+        body = await deferToThreadPool(self._reactor, self._pool, _render_list, listing, choice)
+        return self._page(body, choice, (index,), listing.serial, listing.serial)
 
     async def project(self, index: IIndex, name: str, root: str, choice: Choice) -> Response:
         """A project's page; C{root} is the way from it to the root of the server."""
         project = await index.project(name)
         if len(project.files) < _RENDER_ELSEWHERE_FROM:
-            body = _render(project, root, choice)
+            body = _render(project, root, self._address, choice)
         else:
-            body = await deferToThreadPool(self._reactor, self._pool, _render, project, root, choice)
+            body = await deferToThreadPool(self._reactor, self._pool, _render, project, root, self._address, choice)
         # Mirrors take the serial for a promise about the page: it is true where all of the page is in the store.
-        return self._page(body, choice, project.serial if index.name == "local" else 0)
+        serial = project.serial if index.name == "local" else None
+        return self._page(body, choice, (index.name, root, name), serial, project.serial)
 
 
-def _render(project: Project, root: str, choice: Choice) -> bytes:
+def _render_list(listing: ProjectList, choice: Choice) -> bytes:
     if choice is Choice.JSON:
-        return simple_json.render_project(project, root)
+        return simple_json.render_names(listing)
+    if choice is Choice.LEGACY_JSON:
+        return legacy_json.projects(listing.names)
+    return simple_html.render_names(listing)
+
+
+def _render(project: Project, root: str, address: str, choice: Choice) -> bytes:
+    if choice is Choice.JSON:
+        return simple_json.render_project(project, root, address)
     if choice is Choice.LEGACY_JSON:
         return legacy_json.project(project)
-    return simple_html.render_project(project, root)
+    return simple_html.render_project(project, root, address)
 
 
 def simple_routes(routes: Routes, indexes: Indexes, pages: SimplePages) -> None:
@@ -145,15 +194,16 @@ def simple_routes(routes: Routes, indexes: Indexes, pages: SimplePages) -> None:
 
     async def names_page(request: CheddarRequest, index: str) -> Response:
         choice = negotiated(request)
+        refuse_double_slash(request)
         if not request.path.endswith(b"/"):
-            return redirect(request, request.path.rpartition(b"/")[2].decode() + "/")
-        return await pages.names(indexes.named(index), choice)
+            return pages.sent_on(redirect(request, request.path.rpartition(b"/")[2].decode() + "/"))
+        return await pages.names(index, await indexes.listed(index), choice)
 
     async def project_page(request: CheddarRequest, index: str, project: str) -> Response:
         choice = negotiated(request)
         elsewhere = misspelled(request, project)
         if elsewhere is not None:
-            return elsewhere
+            return pages.sent_on(elsewhere)
         root = "../" * (request.path.count(b"/") - 1)
         return await pages.project(indexes.named(index), project, root, choice)
 

@@ -14,13 +14,14 @@ from cheddar.interfaces import (
     IPermissions,
     IPublishable,
     IStore,
-    IUpstream,
+    IUpstreams,
 )
 from cheddar.web.access import Access, Routes
 from cheddar.web.bodies import Delivery
 from cheddar.web.errors import Problems
 from cheddar.web.files import file_routes
 from cheddar.web.manage import manage_routes
+from cheddar.web.modified import Sightings
 from cheddar.web.pages import Pages
 from cheddar.web.people import people_routes
 from cheddar.web.pypi_json import Documents, pypi_json_routes
@@ -38,7 +39,7 @@ class Behind:
     @ivar local: the local index. @ivar remote: the remote one. @ivar combined: both.
     @ivar authenticator: knows who somebody is. @ivar permissions: knows what they may do.
     @ivar store: asked whether it answers. @ivar storage: where uploads go.
-    @ivar upstream: shown in readiness, or None. @ivar address: the address that users see, with a slash at its end.
+    @ivar upstreams: shown in readiness. @ivar address: the address that users see, with a slash at its end.
     @ivar private: whether reading needs a login. @ivar max_upload: the largest file, in bytes.
     """
 
@@ -49,7 +50,7 @@ class Behind:
     permissions: IPermissions
     store: IStore
     storage: IFileStorage
-    upstream: IUpstream | None
+    upstreams: IUpstreams
     address: str
     private: bool
     max_upload: int
@@ -60,7 +61,7 @@ def make_site(behind: Behind, reactor: IReactorFromThreads, clock: IReactorTime,
     @param pool: renders large pages and descriptions.
     @return: the factory to listen with.
     """
-    pages = Pages(behind.address, behind.upstream is not None, reactor, pool)
+    pages = Pages(behind.address, bool(behind.upstreams.states()), reactor, pool)
     problems = Problems(pages.problem)
     access = Access(behind.authenticator, behind.permissions, behind.address)
     indexes = Indexes(behind.local, behind.remote, behind.combined)
@@ -70,13 +71,13 @@ def make_site(behind: Behind, reactor: IReactorFromThreads, clock: IReactorTime,
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     routes = Routes(app, access, Delivery(reactor, pool), problems)
-    simple_routes(routes, indexes, SimplePages(reactor, pool, behind.private))
+    simple_routes(routes, indexes, SimplePages(reactor, pool, behind.private, Sightings(clock), behind.address))
     file_routes(routes, indexes, behind.private)
     upload_routes(routes, behind.local)
     manage_routes(routes, behind.local)
     people_routes(routes, indexes, pages, behind.private)
     pypi_json_routes(routes, Documents(indexes, reactor, pool, behind.address, behind.private))
-    status_routes(routes, behind.store, behind.local, behind.storage, behind.upstream)
+    status_routes(routes, behind.store, behind.local, behind.storage, behind.upstreams)
     routes.handle_errors()
 
     def receive(request: CheddarRequest, length: int | None) -> IncomingUpload:

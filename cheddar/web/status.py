@@ -9,7 +9,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from cheddar import metrics
 from cheddar.errors import CheddarError
-from cheddar.interfaces import IFileStorage, IPublishable, IStore, IUpstream
+from cheddar.interfaces import IFileStorage, IPublishable, IStore, IUpstreams
 from cheddar.model import Action
 from cheddar.web.access import Routes
 from cheddar.web.request import CheddarRequest
@@ -19,7 +19,7 @@ _FRESH = {"Cache-Control": "no-store"}
 
 
 def status_routes(
-    routes: Routes, store: IStore, local: IPublishable, storage: IFileStorage, upstream: IUpstream | None
+    routes: Routes, store: IStore, local: IPublishable, storage: IFileStorage, upstreams: IUpstreams
 ) -> None:
     """Register health and metrics."""
 
@@ -38,8 +38,8 @@ def status_routes(
             except CheddarError as error:
                 states[name] = str(error)
                 well = False
-        # Without its upstream Cheddar goes on serving what it has: that is what it is for.
-        states["upstream"] = upstream.state() if upstream is not None else None
+        # Without its upstreams Cheddar goes on serving what it has: that is what it is for.
+        states["upstreams"] = upstreams.states()
         body = json.dumps({"ready": well, **states}, indent=1).encode() + b"\n"
         return Response(
             status=200 if well else 503,

@@ -16,7 +16,7 @@ from cheddar.errors import AlreadyExists, CheddarError, Gone, Invalid, TooLarge
 from cheddar.formats.upload_form import ParsedForm, UploadFormParser
 from cheddar.interfaces import IFileStorage, IFileWriter, IPublishable, IUpload
 from cheddar.model import NO_DIGESTS, Action, Identity, normalize_version
-from cheddar.names import is_project_name
+from cheddar.names import is_project_name, normalize
 from cheddar.web.access import Access, InternalError, Routes, to_its_end
 from cheddar.web.request import CheddarRequest
 from cheddar.web.responses import Response, request_header
@@ -231,7 +231,7 @@ async def _upload(request: CheddarRequest, local: IPublishable) -> Response:
         form = await incoming.arrived()
         action = _action(request, form)
         if action in _CHECKING:
-            _check_names(form)
+            await local.check_publisher(_check_names(form), request.identity or Identity())
             metrics.uploads.labels("checked").inc()
         else:
             if not form.has_file or form.filename is None:
@@ -272,9 +272,11 @@ def _action(request: CheddarRequest, form: ParsedForm) -> str:
     return action
 
 
-def _check_names(form: ParsedForm) -> None:
+def _check_names(form: ParsedForm) -> str:
+    """@return: the (normalized) name that the form has. [Invalid]"""
     names, versions = form.fields.get("name", ()), form.fields.get("version", ())
     if len(names) != 1 or not is_project_name(names[0]):
         raise Invalid("The metadata needs one valid project name: letters, digits and ._- between them.")
     if len(versions) != 1 or not normalize_version(versions[0]).strip():
         raise Invalid("The metadata needs one version.")
+    return normalize(names[0])

@@ -6,6 +6,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from cheddar.errors import Invalid, NotFound
 from cheddar.model import File, Selector
@@ -35,12 +36,29 @@ async def test_a_name_is_kept_until_it_is_released(reactor: Any, settings: Setti
         await store.projects.remove_files("my-demo", Selector("1.10"))
         assert await execute(reactor, settings, "project", "list") == "my-demo (no files; the name is kept)\n"
         # Any spelling of the name is the name.
-        assert "my-demo" in await execute(reactor, settings, "project", "release", "My.Demo")
+        released = await execute(reactor, settings, "project", "release", "My.Demo")
+        assert released == (
+            "Released the name my-demo: the remote index may offer a project of that name from now on.\n"
+        )
         assert await execute(reactor, settings, "project", "list") == ""
         with pytest.raises(NotFound):
             await execute(reactor, settings, "project", "release", "my-demo")
     finally:
         await store.stop()
+
+
+async def test_a_reserved_name_that_is_released(reactor: Any, settings: Settings) -> None:
+    """Where the name is reserved, `release` does not say that upstream comes into its place: it does not."""
+    settings = evolve(settings, reserved_names=("my-*",))
+    store = open_store(settings, reactor)
+    await store.start()
+    try:
+        await store.projects.add_file("my-demo", "My.Demo", FILE, True)
+        await store.projects.remove_files("my-demo", Selector("1.10"))
+    finally:
+        await store.stop()
+    said = await execute(reactor, settings, "project", "release", "my-demo")
+    assert said == "Released the name my-demo: it is reserved, so that upstream is not asked for it all the same.\n"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from argon2 import PasswordHasher
+from attrs import evolve
+from twisted.python.usage import UsageError
 
 from cheddar.errors import AlreadyExists, Invalid, NotFound
 from cheddar.model import User
@@ -68,6 +70,48 @@ async def test_add_does_not_replace_and_password_does(reactor: Any, settings: Se
     with pytest.raises(NotFound, match="no user you"):
         await execute(reactor, settings, "user", "password", "you", "--stdin", stdin="second\n")
     assert await stored(reactor, settings, "you") is None
+
+
+async def test_grants(reactor: Any, settings: Settings) -> None:
+    """grant, revoke, list: who may create which reserved names, however they are spelled."""
+    settings = evolve(settings, reserved_names=("acme-*", "widget"))
+
+    async def cheddar(*words: str) -> str:
+        return await execute(reactor, settings, "user", *words)
+
+    for name in ("adam", "zoe"):
+        await execute(reactor, settings, "user", "add", "--stdin", name, stdin="secret\n")
+    assert await cheddar("grant", "zoe", "Acme_Web.*") == "zoe may create acme-web-* now.\n"
+    assert await cheddar("grant", "zoe", "widget") == "zoe may create widget now.\n"
+    assert await cheddar("grant", "zoe", "widget") == "zoe may create widget now.\n"
+    assert await cheddar("list") == "adam\nzoe (may create acme-web-*, widget)\n"
+    with pytest.raises(NotFound, match=r"not granted acme-\*; it was granted acme-web-\*, widget$"):
+        await cheddar("revoke", "zoe", "acme-*")
+    with pytest.raises(NotFound, match=r"it was granted nothing$"):
+        await cheddar("revoke", "adam", "widget")
+    assert "no longer" in await cheddar("revoke", "zoe", "ACME-web-*")
+    assert await cheddar("list") == "adam\nzoe (may create widget)\n"
+    await cheddar("remove", "zoe")
+    await execute(reactor, settings, "user", "add", "--stdin", "zoe", stdin="secret\n")
+    assert await cheddar("list") == "adam\nzoe\n"
+
+
+async def test_a_grant_that_cannot_work_is_refused_or_said(reactor: Any, settings: Settings) -> None:
+    """A user that is none, a pattern that is none: refused. A name that nothing reserves: granted, and said."""
+    settings = evolve(settings, reserved_names=("acme-*",))
+    await execute(reactor, settings, "user", "add", "--stdin", "me", stdin="secret\n")
+    with pytest.raises(NotFound, match="no user you"):
+        await execute(reactor, settings, "user", "grant", "you", "acme-*")
+    for pattern in ("*", "acme-*-x", "", "a b"):
+        with pytest.raises(Invalid, match=r"cannot be granted: it must be a project name, or .* acme-\*"):
+            await execute(reactor, settings, "user", "grant", "me", pattern)
+    for words in (("me",), ("me", "acme-one", "acme-two")):  # an unquoted * was the shell's
+        with pytest.raises(UsageError, match=r"alice 'acme-\*'"):
+            await execute(reactor, settings, "user", "grant", *words)
+    assert await execute(reactor, settings, "user", "list") == "me\n"
+    assert "RESERVED_NAMES reserves none" in await execute(reactor, settings, "user", "grant", "me", "acmee-*")
+    for pattern in ("acme", "acme-web-*", "acme*", "ac*"):
+        assert "RESERVED_NAMES" not in await execute(reactor, settings, "user", "grant", "me", pattern)
 
 
 async def test_names_and_passwords_that_cannot_work_are_refused(reactor: Any, settings: Settings) -> None:

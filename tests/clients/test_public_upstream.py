@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.test_install import Install, pip_install, uv_install
+from tests.clients.installers import INSTALLERS
 from tests.support.clients import output, run
 from tests.support.server import CheddarProcess, ask, free_port
 
@@ -36,23 +36,24 @@ def cut_off(data: Path) -> Iterator[CheddarProcess]:
     server.stop()
 
 
-@pytest.mark.parametrize("install", [pip_install, uv_install])
+@pytest.mark.parametrize("client", ["pip", "uv"])
 def test_flask_is_installed_and_again_without_the_network(
-    cheddar: CheddarProcess, cut_off: CheddarProcess, tmp_path: Path, install: Install
+    cheddar: CheddarProcess, cut_off: CheddarProcess, tmp_path: Path, client: str
 ) -> None:
     """A client without caches gets a real tree, and again from a Cheddar that reaches no upstream any more."""
-    first = install(f"{cheddar.url}simple/", "flask", tmp_path / "first")
-    assert first.returncode == 0, output(first)
+    first = INSTALLERS[client](tmp_path / "first")
+    done = first.install(f"{cheddar.url}simple/", "flask")
+    assert done.returncode == 0, output(done)
     cheddar.stop()
     cut_off.start()
-    again = install(f"{cut_off.url}simple/", "flask", tmp_path / "again")
-    assert again.returncode == 0, output(again)
-    installed = [{path.name for path in (tmp_path / folder / "lib").iterdir()} for folder in ("first", "again")]
-    assert installed[0] == installed[1]
-    assert {name.partition("-")[0] for name in installed[1]} >= TREE
+    again = INSTALLERS[client](tmp_path / "again")
+    done = again.install(f"{cut_off.url}simple/", "flask")
+    assert done.returncode == 0, output(done)
+    assert first.installed() == again.installed()
+    assert set(again.installed()) >= TREE
     unseen = ask(cut_off.port, "GET", "/simple/sampleproject/")
     assert unseen.status == 503, "a control: upstream is not reached for what was not asked for before"
-    nowhere = install(f"http://localhost:{free_port()}/simple/", "flask", tmp_path / "control")
+    nowhere = INSTALLERS[client](tmp_path / "control").install(f"http://localhost:{free_port()}/simple/", "flask")
     assert nowhere.returncode != 0, "a control: at a closed port it fails"
 
 

@@ -80,6 +80,18 @@ async def test_put_replaces(store: IStore) -> None:
     assert await store.pages.names("remote") == ("spam",)
 
 
+async def test_quarantined(store: IStore) -> None:
+    """What upstream has quarantined is remembered and kept fresh, and leaves the list of projects (PEP 792)."""
+    page = listing(checked_at=1.0, asked_at=2.0)
+    await store.pages.put("remote", "spam", page)
+    assert await store.pages.names("remote") == ("spam",)
+    quarantined = evolve(page, project=evolve(page.project, files=(), status="quarantined"))
+    await store.pages.put("remote", "spam", quarantined)
+    assert await store.pages.names("remote") == ()
+    assert await store.pages.get("remote", "spam") == quarantined
+    assert await store.pages.stale("remote", 10.0, 0.0, 10) == ("spam",)
+
+
 async def test_drop(store: IStore) -> None:
     """A dropped page is forgotten everywhere, and its neighbour is not."""
     for name in ("spam", "eggs"):

@@ -12,7 +12,7 @@ from zope.interface.verify import verifyObject
 
 from cheddar.errors import AlreadyExists, Forbidden, Invalid, NotFound
 from cheddar.interfaces import IProjectStore, IStore
-from cheddar.model import File, Selector
+from cheddar.model import File, ProjectList, Selector
 from tests.contracts.conftest import HISTORY_SIZE, StoreUnderTest
 
 NOON = datetime(2026, 11, 5, 12, 0, 0, 123456, tzinfo=timezone.utc)
@@ -44,7 +44,7 @@ async def test_interfaces(store: IStore) -> None:
 
 async def test_empty(store: IStore) -> None:
     """A new store has nothing, and says so without errors."""
-    assert await store.projects.project_names() == ()
+    assert (await store.projects.listed()).names == ()
     assert await store.projects.owned_names() == ()
     assert await store.projects.project("spam") is None
     assert await store.projects.serial() == 0
@@ -83,7 +83,7 @@ async def test_order(store: IStore) -> None:
     assert [(file.version, file.filename.split("-")[2]) for file in project.files] == [
         (version, tag) for version in project.versions for tag in ("cp311", "py3")
     ]
-    assert await store.projects.project_names() == ("eggs", "spam")
+    assert (await store.projects.listed()).names == ("eggs", "spam")
 
 
 async def test_same_name_twice(store: IStore) -> None:
@@ -176,6 +176,36 @@ async def test_nothing_selected(store: IStore, selector: Selector) -> None:
     assert await store.projects.project("nobody") is None
 
 
+async def test_the_list_says_what_has_changed(store: IStore) -> None:
+    """
+    A mirror sees by the list alone which projects are new to it: each has the serial of its own last change, the list
+    that of the last change of all. Quarantined projects are there and marked: who may see them is not the store's.
+    """
+    projects = store.projects
+    assert await projects.listed() == ProjectList((), 0)
+    for name in ("spam", "eggs", "ham"):
+        await projects.add_file(name, name, wheel(name=name), True)
+    listing = await projects.listed()
+    assert listing.names == ("eggs", "ham", "spam")
+    serials = {listed.name: listed.serial for listed in listing.projects}
+    assert serials == {name: (await projects.project(name)).serial for name in serials}
+    assert listing.serial == await projects.serial() == max(serials.values())
+    await projects.set_status("eggs", "quarantined", "a\n\nb")
+    await projects.set_status("ham", "deprecated", None)
+    listing = await projects.listed()
+    assert [(listed.name, listed.status) for listed in listing.projects] == [
+        ("eggs", "quarantined"),
+        ("ham", "deprecated"),
+        ("spam", "active"),
+    ]
+    assert serials["spam"] < (await projects.project("eggs")).serial == listing.projects[0].serial
+    before = listing.serial
+    await projects.remove_files("spam", Selector("1.0"))
+    listing = await projects.listed()
+    assert listing.names == ("eggs", "ham"), "without files it is not listed"
+    assert listing.serial == (await projects.project("spam")).serial > before
+
+
 async def test_name_stays_taken(store: IStore) -> None:
     """A project whose last file is gone keeps its name, so that upstream's of the same name stays hidden."""
     file = wheel()
@@ -185,7 +215,7 @@ async def test_name_stays_taken(store: IStore) -> None:
     assert await store.projects.remove_files("spam", Selector("1.0")) == (file,)
     project = await store.projects.project("spam")
     assert (project.files, project.versions, project.display_name) == ((), (), "Spam")
-    assert await store.projects.project_names() == ()
+    assert (await store.projects.listed()).names == ()
     assert await store.projects.owned_names() == ("spam",)
     await store.projects.release_name("spam")
     assert await store.projects.project("spam") is None
@@ -212,7 +242,7 @@ async def test_put_file_makes_a_row(store: IStore) -> None:
     project = await store.projects.project("spam")
     assert (project.files, project.display_name) == ((wheel(),), "Spam")
     assert await store.projects.owned_names() == ("spam",)
-    assert await store.projects.project_names() == ("spam",)
+    assert (await store.projects.listed()).names == ("spam",)
     assert await store.projects.history() == ()
 
 
@@ -283,7 +313,7 @@ async def test_names_are_never_patterns(store: IStore) -> None:
     """A name means itself: no character in it stands for others, in any question or change."""
     for name in ODD_NAMES:
         await store.projects.add_file(name, name, wheel(name=name), True)
-    assert await store.projects.project_names() == tuple(sorted(ODD_NAMES))
+    assert (await store.projects.listed()).names == tuple(sorted(ODD_NAMES))
     for left, name in reversed(list(enumerate(ODD_NAMES))):
         assert [file.filename for file in (await store.projects.project(name)).files] == [wheel(name=name).filename]
         await store.projects.remove_files(name, Selector("1.0", wheel(name=name).filename))

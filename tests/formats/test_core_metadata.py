@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cheddar.errors import Invalid
-from cheddar.formats.core_metadata import MAX_CORE_METADATA, parse
+from cheddar.formats.core_metadata import MAX_CORE_METADATA, check_version, is_static, parse
 
 HEAD = b"Metadata-Version: 2.1\nName: Demo.Pkg\nVersion: 1.0\n"
 
@@ -110,3 +110,45 @@ def test_any_bytes(noise: bytes) -> None:
             assert parse(raw).name
         except Invalid:
             continue
+
+
+def said(version: str, *lines: str) -> bytes:
+    """Core metadata of a version, with more fields."""
+    return "\n".join([f"Metadata-Version: {version}", "Name: demo", "Version: 1.0", *lines, ""]).encode()
+
+
+@pytest.mark.conforms("Core metadata", "Dynamic: an sdist's fields are as a wheel's will be unless it says otherwise")
+@pytest.mark.parametrize(
+    ("raw", "static"),
+    [
+        (said("2.2"), True),
+        (said("2.6", "Requires-Dist: six", "Dynamic: Summary", "Dynamic: license-file", "Dynamic: Description"), True),
+        (said("2.10"), True),
+        (said("2.1"), False),
+        (said("1.2"), False),
+        (said("3.0"), False),
+        (said("x"), False),
+        (said("2.2", "Metadata-Version: 2.2"), False),
+        (b"Name: demo\nVersion: 1.0\n", False),
+        (said("2.2", "Dynamic: Requires-Dist"), False),
+        (said("2.2", "Dynamic: summary", "Dynamic:  requires-dist "), False),
+        (said("2.6", "Dynamic: REQUIRES-PYTHON"), False),
+        (said("2.4", "Dynamic: Provides-Extra"), False),
+        (said("2.4", "Dynamic: Version"), False),
+    ],
+)
+def test_static_metadata(raw: bytes, static: bool) -> None:
+    """What an sdist needs is known before it is built if it says so, and only then."""
+    assert is_static(parse(raw)) is static
+
+
+@pytest.mark.conforms("Core metadata", "Metadata-Version: a later minor version is taken, a later major one refused")
+@pytest.mark.parametrize(
+    "version", ["1.0", "1.1", "1.2", "2.0", "2.1", "2.2", "2.3", "2.4", "2.5", "2.6", "2.7", "odd"]
+)
+def test_metadata_versions(version: str) -> None:
+    """Every version there is can be published, and the next ones of the kind."""
+    check_version(parse(said(version)))
+    check_version(parse(b"Name: demo\nVersion: 1.0\n"))
+    with pytest.raises(Invalid, match=r"of version 3\.1, and what that means is not known"):
+        check_version(parse(said("3.1")))

@@ -7,6 +7,7 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from packaging.version import Version
 
 from cheddar.errors import Invalid
 from cheddar.formats import filenames
@@ -78,6 +79,87 @@ def test_parse_refuses(filename: str, why: str) -> None:
     """What cannot be published is refused, with what is wrong."""
     with pytest.raises(Invalid, match=why):
         filenames.parse(filename)
+
+
+WHEEL_NAMES = ("PEP 427", "File name: the project's name normalized with underscores, the version as PEP 440")
+SDIST_NAMES = ("PEP 625", "File name: exactly name-version.tar.gz, the name normalized with underscores")
+
+
+@pytest.mark.conforms(*WHEEL_NAMES)
+@pytest.mark.conforms(*SDIST_NAMES)
+@pytest.mark.parametrize(
+    ("filename", "wanted"),
+    [
+        ("foo_bar-1.0-py3-none-any.whl", "foo_bar-1.0-py3-none-any.whl"),
+        ("foo_bar-1.0-1abc-py2.py3-none-any.whl", "foo_bar-1.0-1abc-py2.py3-none-any.whl"),
+        ("foo-1!2.0+cpu.1-cp312-cp312-linux_x86_64.whl", "foo-1!2.0+cpu.1-cp312-cp312-linux_x86_64.whl"),
+        ("Foo.Bar-1.0-py3-none-any.whl", "foo_bar-1.0-py3-none-any.whl"),
+        ("PySocks-1.7.1-py3-none-any.whl", "pysocks-1.7.1-py3-none-any.whl"),
+        ("foo-1.0.RC1-3-py3-none-any.whl", "foo-1.0rc1-3-py3-none-any.whl"),
+        ("foo-01.0-py3-none-any.whl", "foo-1.0-py3-none-any.whl"),
+        ("foo_bar-1.0.tar.gz", "foo_bar-1.0.tar.gz"),
+        ("Demo.Pkg-1.0.tar.gz", "demo_pkg-1.0.tar.gz"),
+        ("demo-pkg-1.0.tar.gz", "demo_pkg-1.0.tar.gz"),
+        ("demo_pkg-1.0.zip", "demo_pkg-1.0.tar.gz"),
+        ("demo-1.0-1.tar.gz", "demo-1.0.post1.tar.gz"),
+        ("demo-v1.0-beta.tar.gz", "demo-1.0b0.tar.gz"),
+    ],
+)
+def test_normalized(filename: str, wanted: str) -> None:
+    """What a file of today is called; tags stay, and so does a version's trailing zero."""
+    assert filenames.normalized(filename, *filenames.parse(filename)) == wanted
+
+
+def test_normalized_by_the_project_that_is_meant() -> None:
+    """Where an old name can be read in two ways, the new one says which is meant."""
+    assert filenames.normalized("foo-2-1.tar.gz", "foo-2", "1") == "foo_2-1.tar.gz"
+    assert filenames.normalized("foo-2-1.tar.gz", "foo", "2.post1") == "foo-2.post1.tar.gz"
+
+
+PROJECTS = st.from_regex(r"[a-z0-9]([a-z0-9._-]{0,20}[a-z0-9])?", fullmatch=True).map(normalize)
+VERSIONS = st.builds(
+    lambda epoch, release, pre, post, dev, local: str(
+        Version(f"{epoch}!{'.'.join(map(str, release))}{pre}{post}{dev}{local}")
+    ),
+    st.integers(0, 3),
+    st.lists(st.integers(0, 3000), min_size=1, max_size=4),
+    st.sampled_from(["", "a1", "b0", "rc12"]),
+    st.sampled_from(["", ".post3"]),
+    st.sampled_from(["", ".dev20240101"]),
+    st.sampled_from(["", "+cpu", "+ubuntu.1.2"]),
+)
+
+
+@pytest.mark.conforms(*WHEEL_NAMES)
+@pytest.mark.conforms(*SDIST_NAMES)
+@given(PROJECTS, VERSIONS, st.sampled_from(["py3-none-any", "1-py2.py3-none-any", "cp312-abi3-win_amd64"]))
+def test_normalized_names_say_what_they_were_made_of(project: str, version: str, tags: str) -> None:
+    """Any project and version go into a file name and come back; a normalized name has one meaning."""
+    for old in (f"{project.replace('-', '_')}-{version}-{tags}.whl", f"{project}-{version}.tar.gz"):
+        name = filenames.normalized(old, project, version)
+        assert filenames.parse(name) == (project, version)
+        assert filenames.possible_projects(name) == (project,)
+        assert filenames.normalized(name, project, version) == name
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("1.0", "1.0.0", True),
+        ("1.0-rc.1", "1.0rc1", True),
+        ("1.0+CPU", "1.0+cpu", True),
+        ("1.0", "1.0.1", False),
+        ("1.0", "1!1.0", False),
+        ("1.0", "1.0+cpu", False),
+        ("2004d", "2004d", True),
+        ("2004d", "2004D", False),
+        ("1.0", "2004d", False),
+        ("2004d", "1.0", False),
+    ],
+)
+def test_same_version(one: str, other: str, same: bool) -> None:
+    """Two spellings of one release are the same (PEP 440); what cannot be read is the same as itself alone."""
+    assert filenames.same_version(one, other) is same
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from cheddar.formats import simple_html, simple_json
 from cheddar.formats.filenames import version_of
 from cheddar.formats.links import digest_segment, file_path
-from cheddar.model import File, Project, sort_files, sort_versions
+from cheddar.model import File, Listed, Project, ProjectList, sort_files, sort_versions
 
 ROOT = "../../"
+ADDRESS = "https://index.example/"
 PAGE_URL = "https://index.example/remote/simple/foo-bar/"
 HATCH = re.compile(r"<a [^>]+>([^<]+)</a>")
 UV = re.compile(r"""<a(?:\s*[\w-]+=(?:'[^']+'|"[^"]+"))* *>([^<>]+)</a>""")
@@ -49,7 +50,7 @@ def files(draw: st.DrawFn) -> File:
         requires_python=draw(st.none() | st.sampled_from([">=3.8", ">=3.8,<4", "!=3.0.*,>=2.7"])),
         yanked=draw(st.none() | st.just("") | reasons),
         core_metadata=draw(st.none() | st.just({}) | st.fixed_dictionaries({"sha256": hexadecimal})),
-        provenance=draw(st.none() | st.just("https://index.example/integrity?a=1&b=2")),
+        provenance=draw(st.none() | st.just("https://upstream.example/integrity?a=1&b=2")),
         url="https://upstream.example/" + filename,
     )
 
@@ -75,7 +76,11 @@ def as_read(project: Project) -> Project:
     return evolve(
         project,
         files=tuple(
-            evolve(file, url="https://index.example/" + file_path("remote", project.name, file))
+            evolve(
+                file,
+                url=ADDRESS + file_path("remote", project.name, file),
+                provenance=file.provenance and ADDRESS + file_path("remote", project.name, file) + ".provenance",
+            )
             for file in project.files
         ),
     )
@@ -94,7 +99,7 @@ def without_json_only(project: Project) -> Project:
 @settings(deadline=None)
 def test_json_comes_back(project: Project) -> None:
     """Everything that a JSON page carries is read from it again."""
-    page = simple_json.render_project(project, "../../../")
+    page = simple_json.render_project(project, "../../../", ADDRESS)
     assert simple_json.parse_project(page, "foo-bar", PAGE_URL) == as_read(project)
 
 
@@ -102,7 +107,7 @@ def test_json_comes_back(project: Project) -> None:
 @settings(deadline=None)
 def test_html_comes_back(project: Project) -> None:
     """Everything that an HTML page carries is read from it again."""
-    page = simple_html.render_project(project, "../../../")
+    page = simple_html.render_project(project, "../../../", ADDRESS)
     read = simple_html.parse_project(page, "text/html; charset=utf-8", "foo-bar", PAGE_URL)
     assert read == without_json_only(as_read(project))
 
@@ -111,8 +116,8 @@ def test_html_comes_back(project: Project) -> None:
 @settings(deadline=None)
 def test_both_formats_say_the_same(project: Project) -> None:
     """A client learns the same from either page."""
-    from_json = simple_json.parse_project(simple_json.render_project(project, ROOT), "foo-bar", PAGE_URL)
-    html = simple_html.render_project(project, ROOT)
+    from_json = simple_json.parse_project(simple_json.render_project(project, ROOT, ADDRESS), "foo-bar", PAGE_URL)
+    html = simple_html.render_project(project, ROOT, ADDRESS)
     from_html = simple_html.parse_project(html, "text/html", "foo-bar", PAGE_URL)
     assert without_json_only(from_json) == from_html
 
@@ -121,7 +126,7 @@ def test_both_formats_say_the_same(project: Project) -> None:
 @settings(deadline=None)
 def test_html_for_readers_with_regular_expressions(project: Project) -> None:
     """One anchor a line, in the body, with double quotes: hatch's and uv's expressions find every file."""
-    page = simple_html.render_project(project, ROOT).decode()
+    page = simple_html.render_project(project, ROOT, ADDRESS).decode()
     names = [file.filename for file in project.files]
     assert HATCH.findall(page) == names
     # uv's needs values that are not empty; a yank without a reason has none, by the standard's own example.
@@ -302,12 +307,17 @@ def test_control_characters_do_not_reach_html() -> None:
 
 def test_names() -> None:
     """The list of projects names each once, with the address of its page."""
-    names = ("a", "foo-bar")
-    assert json.loads(simple_json.render_names(names)) == {
+    listing = ProjectList((Listed("a"), Listed("foo-bar")))
+    assert json.loads(simple_json.render_names(listing)) == {
         "meta": {"api-version": "1.4"},
         "projects": [{"name": "a"}, {"name": "foo-bar"}],
     }
-    page = simple_html.render_names(names).decode()
+    counted = ProjectList((Listed("a", 7), Listed("foo-bar", 5)), 9)
+    assert json.loads(simple_json.render_names(counted)) == {
+        "meta": {"api-version": "1.4", "_last-serial": 9},
+        "projects": [{"name": "a", "_last-serial": 7}, {"name": "foo-bar", "_last-serial": 5}],
+    }
+    page = simple_html.render_names(listing).decode()
     assert '<meta name="pypi:repository-version" content="1.4">' in page
     outline = Outline()
     outline.feed(page)

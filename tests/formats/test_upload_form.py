@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cheddar.errors import Invalid, TooLarge
 from cheddar.formats import upload_form
 from cheddar.formats.upload_form import ParsedForm, UploadFormParser
+
+EXACT = pytest.mark.conforms("Upload API", "content: its bytes as sent, whatever they are and however they arrive")
 
 RECORDED = Path(__file__).parent.parent / "clients" / "recorded"
 DISTUTILS = "multipart/form-data; boundary=--------------GHSKFJDLGDS7543FJKLFHRE75642756743254"
@@ -41,6 +44,7 @@ def form(*parts: bytes) -> bytes:
     return b"".join(parts) + b"--BOUND--\r\n"
 
 
+@EXACT
 @pytest.mark.parametrize("name", ["distutils_upload.bin", "distutils_stdlib_upload.bin", "distutils_register.bin"])
 def test_recorded_bodies_survive_every_cut(name: str) -> None:
     """What old clients sent is read the same however the network cuts it."""
@@ -53,6 +57,31 @@ def test_recorded_bodies_survive_every_cut(name: str) -> None:
     assert parse(*(body[i : i + 1] for i in range(len(body))), content_type=DISTUTILS) == whole
     for cut in range(len(body) + 1):
         assert parse(body[:cut], body[cut:], content_type=DISTUTILS) == whole
+
+
+def recorded_requests() -> list[Path]:
+    """The requests of clients that were recorded whole: a head, and a form."""
+    found = [*RECORDED.glob("upload_*.bin"), *RECORDED.glob("register_*.bin")]
+    assert found
+    return sorted(found)
+
+
+@EXACT
+@pytest.mark.parametrize("path", recorded_requests(), ids=lambda path: path.stem)
+def test_recorded_requests_survive_every_cut(path: Path) -> None:
+    """What every client sends is read the same cut at each of its bytes, and byte by byte."""
+    head, _, body = path.read_bytes().partition(b"\r\n\r\n")
+    (content_type,) = (
+        line.partition(": ")[2] for line in head.decode().split("\r\n") if line.lower().startswith("content-type:")
+    )
+    whole = parse(body, content_type=content_type)
+    form, content = whole
+    assert form.fields["name"]
+    assert content in body
+    assert form.has_file == bool(content) == path.stem.startswith("upload")
+    assert parse(*(body[i : i + 1] for i in range(len(body))), content_type=content_type) == whole
+    for cut in range(len(body) + 1):
+        assert parse(body[:cut], body[cut:], content_type=content_type) == whole
 
 
 def test_recorded_upload_holds_what_was_sent() -> None:
@@ -89,6 +118,8 @@ TRICKY = [
 ]
 
 
+@EXACT
+@pytest.mark.conforms("Upload API", "Fields: in any order, before the file and after it")
 @pytest.mark.parametrize("content", TRICKY)
 @pytest.mark.parametrize("last", [True, False])
 def test_contents_are_exact_at_every_cut(content: bytes, last: bool) -> None:
@@ -113,6 +144,58 @@ def test_any_content_in_any_pieces(pieces: list[bytes], step: int) -> None:
     assert parse(*(body[i : i + step] for i in range(0, len(body), step)))[1] == content
 
 
+# RFC 2046, section 5.1.1; a space may be in one, not at its end.
+BOUNDARIES = st.text("abzABZ0189'()+_,-./:=?", min_size=1, max_size=70)
+NAMES = st.sampled_from(
+    [*sorted(upload_form.SINGLE_USE), "classifiers", "requires_dist", "keywords", "x", "an_unknown"]
+)
+VALUES = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(
+    ["UNKNOWN", "None", "", " ", "\r\n", "-", "--", "a\r\nb", "\n--", "x" * 3000]
+)
+
+
+@EXACT
+@given(st.data(), BOUNDARIES, st.lists(st.tuples(NAMES, VALUES), max_size=8), st.booleans())
+@settings(max_examples=300)
+def test_any_form_in_any_pieces(
+    data: st.DataObject, boundary: str, drawn: list[tuple[str, str]], preamble: bool
+) -> None:
+    """Any fields, any content, any boundary, cut anywhere: what comes out is what was put in."""
+    delimiter = f"\r\n--{boundary}".encode()
+    content = b"".join(
+        data.draw(
+            st.lists(st.binary(max_size=8) | st.sampled_from([delimiter[:-1], delimiter[1:], b"\r", b"\n", b"-"]))
+        )
+    )
+    fields = without_repetition(drawn)
+    texts = [value.encode() for _, value in fields]
+    assume(all(delimiter not in value for value in (content, *texts)))
+    pieces = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'.encode() + value + b"\r\n"
+        for (name, _), value in zip(fields, texts, strict=True)
+    ]
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="content"; filename="a-1.zip"\r\n\r\n'
+    pieces.insert(data.draw(st.integers(0, len(pieces))), head.encode() + content + b"\r\n")
+    body = (b"\r\n" if preamble else b"") + b"".join(pieces) + f"--{boundary}--\r\n".encode()
+    cuts = sorted({0, len(body), *data.draw(st.lists(st.integers(0, len(body)), max_size=12))})
+    expected: dict[str, tuple[str, ...]] = {}
+    for name, value in fields:
+        if value.strip() not in ("", "UNKNOWN", "None"):
+            expected[name] = (*expected.get(name, ()), value)
+    content_type = f'multipart/form-data; boundary="{boundary}"'
+    got = parse(*(body[start:end] for start, end in pairwise(cuts)), content_type=content_type)
+    assert got == (ParsedForm(expected, "a-1.zip"), content)
+
+
+def without_repetition(fields: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The fields of a form in which what has one value is given once."""
+    kept: list[tuple[str, str]] = []
+    for name, value in fields:
+        if name not in upload_form.SINGLE_USE or all(name != other for other, _ in kept):
+            kept.append((name, value))
+    return kept
+
+
 def test_what_has_arrived_is_known_before_the_end() -> None:
     """Fields and file name can be asked for while the file is still on its way."""
     taken: list[bytes] = []
@@ -124,6 +207,7 @@ def test_what_has_arrived_is_known_before_the_end() -> None:
     assert (parser.fields["version"], parser.filename, b"".join(taken)) == (("1.0",), "demo-1.0.zip", b"bytes")
 
 
+@pytest.mark.conforms("Upload API", "Fields: an empty value, UNKNOWN and None are no value")
 @pytest.mark.parametrize("value", [b"", b"UNKNOWN", b"None", b" ", b"UNKNOWN\n"])
 def test_absent_values(value: bytes) -> None:
     """The ways in which clients say nothing all count as nothing."""
@@ -136,21 +220,46 @@ def test_field_charsets() -> None:
     assert fields == {"a": ("é☃",), "b": ("é",)}
 
 
-def test_file_part_of_any_name() -> None:
-    """The original took a file whatever its field was called."""
-    form_, content = parse(form(part("upload", b"bytes", filename="a-1.zip")))
-    assert (form_.filename, content) == ("a-1.zip", b"bytes")
+@pytest.mark.conforms("Upload API", "Fields: one with a file name that is neither content nor gpg_signature is refused")
+@pytest.mark.parametrize("name", ["upload", "name", "attestations", "x" * 100])
+def test_other_files(name: str) -> None:
+    """Only the file and its signature are files; the answer names the field that is not."""
+    with pytest.raises(Invalid, match=f"field '{name[:40]}' has a filename: send the file as content"):
+        parse(form(part("version", b"1.0"), part(name, b"bytes", filename="a-1.zip")))
 
 
-def test_signatures_and_attestations_are_left_out() -> None:
-    """A signature is no second file, and attestations are not kept as if they had been verified."""
+@pytest.mark.conforms("Upload API", "Fields: one that has a single value and is repeated is refused by its name")
+@pytest.mark.parametrize("name", sorted(upload_form.SINGLE_USE))
+def test_repeated_fields(name: str) -> None:
+    """What has one value cannot be given twice, not even the same; no value beside a value is none."""
+    with pytest.raises(Invalid, match=f"gives the field {name} more than once"):
+        parse(form(part(name, b"x"), CONTENT, part(name, b"x")))
+    assert parse(form(part(name, b""), part(name, b"x"), part(name, b"UNKNOWN")))[0].fields == {name: ("x",)}
+
+
+@pytest.mark.conforms("Upload API", "Fields: a repeated one has all its values, in their order")
+@pytest.mark.parametrize("name", ["classifiers", "requires_dist", "keywords", "unheard_of"])
+def test_fields_with_many_values(name: str) -> None:
+    """Lists stay lists; distutils sends keywords as one; what nobody knows may be one."""
+    assert parse(form(part(name, b"b"), CONTENT, part(name, b"a"), part(name, b"b")))[0].fields == {
+        name: ("b", "a", "b")
+    }
+
+
+def test_signatures_are_left_out() -> None:
+    """A signature is no second file."""
     body = form(
         part("gpg_signature", b"signature", filename="a-1.zip.asc"),
-        part("attestations", b"[]"),
         part("content", b"bytes", filename="a-1.zip"),
-        part("attestations", b"[]", filename="x"),
     )
     assert parse(body) == (ParsedForm({}, "a-1.zip"), b"bytes")
+
+
+def test_attestations_arrive() -> None:
+    """Attestations are a field like others, and may be larger than most."""
+    attestations = b"[" + b" " * 300_000 + b"]"
+    body = form(part("content", b"bytes", filename="a-1.zip"), part("attestations", attestations))
+    assert parse(body) == (ParsedForm({"attestations": (attestations.decode(),)}, "a-1.zip"), b"bytes")
 
 
 def test_old_spelling_of_the_disposition() -> None:
@@ -169,7 +278,7 @@ WRONG: dict[str, tuple[bytes, str]] = {
     "no final boundary": (CONTENT, "cut off"),
     "cut in the file": (form(CONTENT)[:-20], "cut off"),
     "cut in the final boundary": (form(CONTENT)[:-3], "cut off"),
-    "two files": (form(CONTENT, part("other", b"x", filename="b")), "two files"),
+    "two files": (form(CONTENT, part("content", b"x", filename="b")), "two files"),
     "base64": (form(part("content", b"aGVsbG8=", "Content-Transfer-Encoding: base64", filename="a")), "Encoding"),
     "quoted-printable": (form(part("name", b"x", "content-transfer-encoding:  Quoted-Printable")), "Encoding"),
     "content without file name": (form(part("content", b"x")), "must have a filename"),

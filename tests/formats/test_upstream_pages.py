@@ -183,6 +183,8 @@ def test_upload_times(text: str | None, expected: datetime | None) -> None:
 def test_provenance() -> None:
     """Only a secure address is passed on."""
     assert read_file(provenance="https://up.example/p").provenance == "https://up.example/p"
+    assert read_file(provenance="http://127.0.0.1:8000/p").provenance == "http://127.0.0.1:8000/p"
+    assert read_file(provenance="http://up.example/p").provenance is None
     assert read_file(provenance="javascript:alert(1)").provenance is None
     assert read_file(provenance=None).provenance is None
 

@@ -15,6 +15,8 @@ from twisted.python.threadpool import ThreadPool
 from cheddar.index.downloads import Downloads
 from cheddar.index.made_metadata import MadeMetadata
 from cheddar.index.remote import RemoteIndex
+from cheddar.index.reservations import Reservations
+from cheddar.index.upstreams import Source, Upstreams
 from cheddar.storage.filesystem import FilesystemStorage
 from cheddar.store.sqlite import SQLiteStore
 from cheddar.upstream import Upstream
@@ -30,16 +32,23 @@ class Node:
     """One Cheddar's remote half. Several may lie on the same folder, one after the other or at once."""
 
     def __init__(
-        self, folder: Path, url: str, reactor: Any, clock: Clock, owns: Callable[[str], Deferred[bool]]
+        self,
+        folder: Path,
+        url: str,
+        reactor: Any,
+        clock: Clock,
+        owns: Callable[[str], Deferred[bool]],
+        reservations: Reservations | None = None,
     ) -> None:
         self.pool = ThreadPool(0, 4)
         self.store = SQLiteStore(folder / "cheddar.sqlite", 10, reactor, clock)
         self.storage = FilesystemStorage(folder / "remote", reactor, self.pool)
         self.upstream = Upstream(url, reactor=reactor, pool=self.pool, timeout=5.0, connections=8)
-        self.downloads = Downloads(self.storage, self.upstream, reactor, clock)
-        self.made = MadeMetadata(self.upstream, self.storage, reactor, self.pool, clock)
+        self.upstreams = Upstreams([Source("", self.upstream)])
+        self.downloads = Downloads(self.storage, self.upstreams, reactor, clock)
+        self.made = MadeMetadata(self.upstreams, self.storage, reactor, self.pool, clock)
         self.index = RemoteIndex(
-            self.upstream,
+            self.upstreams,
             self.store.pages,
             self.downloads,
             self.storage,
@@ -50,6 +59,7 @@ class Node:
             wait=12,
             owns=owns,
             made=self.made,
+            reservations=reservations,
         )
 
     async def start(self) -> None:
@@ -92,8 +102,10 @@ async def make_node(
     """Makes started nodes on one folder, and stops them."""
     made: list[Node] = []
 
-    async def make(owns: Callable[[str], Deferred[bool]] = owns_nothing) -> Node:
-        node = Node(tmp_path, evil.url, reactor, clock, owns)
+    async def make(
+        owns: Callable[[str], Deferred[bool]] = owns_nothing, reservations: Reservations | None = None
+    ) -> Node:
+        node = Node(tmp_path, evil.url, reactor, clock, owns, reservations)
         await node.start()
         made.append(node)
         return node

@@ -17,6 +17,7 @@ from zope.interface.verify import verifyObject
 
 from cheddar.errors import NoRoom, NotFound, UpstreamBroken, UpstreamUnavailable
 from cheddar.index.downloads import Downloads
+from cheddar.index.upstreams import Upstreams
 from cheddar.interfaces import IArriving
 from cheddar.model import File
 from cheddar.storage.filesystem import FilesystemStorage
@@ -395,7 +396,7 @@ async def test_without_an_upstream(node: Any, evil: EvilUpstream, reactor: Any) 
     """Without an upstream what is stored is served, and the rest is not found."""
     evil.add_file("big", NAME, CONTENT)
     await take(await node.downloads.follow(KEY, file_of(evil)))
-    alone = Downloads(node.storage, None, reactor)
+    alone = Downloads(node.storage, Upstreams(), reactor)
     assert isinstance(node.storage, FilesystemStorage)
     assert await take(await alone.follow(KEY, file_of(evil))) == CONTENT
     with pytest.raises(NotFound):

@@ -477,7 +477,7 @@ async def test_pinned_meanwhile(node: Node, evil: EvilUpstream, clock: Clock, re
 async def test_without_the_maker_the_signature_holds(node: Node, evil: EvilUpstream, clock: Clock) -> None:
     """An index that nobody gave the maker works as before."""
     index = RemoteIndex(
-        node.upstream,
+        node.upstreams,
         node.store.pages,
         node.downloads,
         node.storage,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
+import zipfile
 from collections.abc import AsyncIterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_twisted
 from attrs import frozen
 from twisted.python.threadpool import ThreadPool
@@ -70,7 +73,7 @@ async def test_the_first_cheddars_flat_folders_are_taken_over(place: Place) -> N
     report = await place.rebuild.run(lambda done, total: progress.append((done, total)))
     assert report == RebuildReport(files=2, rows=2, unreadable=(), duplicates=(), vanished=())
     assert progress == [(0, 2), (1, 2), (2, 2)]
-    assert await place.store.projects.project_names() == ("my-demo",)
+    assert (await place.store.projects.listed()).names == ("my-demo",)
     files = await place.files("my-demo")
     assert files[sdist_name] == File(
         sdist_name,
@@ -100,6 +103,27 @@ async def test_cheddars_own_folders_are_read_and_a_second_run_changes_nothing(pl
     assert await place.run() == first
     assert await place.files("demo") == rows
     assert sorted(map(str, place.root.rglob("*"))) == names
+
+
+async def test_provenance_is_found_again(place: Place) -> None:
+    """What lies beside a file with .provenance is no file: it is the file's again, where it is such an object."""
+    name, content = make_wheel("demo", "1.0")
+    other, other_content = make_wheel("demo", "2.0")
+    document = b'{"version":1,"attestation_bundles":[{"publisher":{"kind":"A"},"attestations":[{}]}]}'
+    place.put(f"releases/demo/00/{name}", content)
+    place.put(f"releases/demo/00/{name}.provenance", document)
+    place.put(f"releases/{other}", other_content)
+    place.put(f"releases/{other}.provenance", b"{}")
+    report = await place.run()
+    assert (report.files, report.rows) == (2, 2)
+    assert report.unreadable == ((f"releases/{other}.provenance", "it is not of version 1"),)
+    files = await place.files("demo")
+    assert files[name].provenance == f"releases/demo/00/{name}.provenance"
+    assert files[other].provenance is None
+    # One that has gone is not listed any longer.
+    (place.root / f"releases/demo/00/{name}.provenance").unlink()
+    await place.run()
+    assert (await place.files("demo"))[name].provenance is None
 
 
 async def test_what_only_the_store_knows_stays(place: Place) -> None:
@@ -164,8 +188,38 @@ async def test_what_cannot_be_read_is_said_and_left_alone(place: Place) -> None:
     assert reasons["releases/cut-1.0.tar.gz"]
     assert "neither a wheel" in reasons["releases/README.txt"]
     assert len(reasons) == 4
-    assert await place.store.projects.project_names() == ("demo",)
+    assert (await place.store.projects.listed()).names == ("demo",)
     assert (place.root / "releases/cut-1.0.tar.gz").read_bytes() == later[:100]
+
+
+async def test_what_was_published_before_a_check_stays(place: Place) -> None:
+    """Old names, a wheel whose RECORD is wrong, metadata to come: not to be published now, and here all the same."""
+    name, content = make_wheel("demo", "1.0")
+    changed = io.BytesIO(content)
+    with zipfile.ZipFile(changed, "a") as archive:
+        archive.writestr("demo/later.py", b"")
+    _, old = make_sdist("demo", "2.0")
+    _, new = make_sdist("demo", "3.0", metadata_version="3.0")
+    for filename, laid in ((name, changed.getvalue()), ("Demo-2.0.tar.gz", old), ("demo-3.0.tar.gz", new)):
+        place.put(f"releases/{filename}", laid)
+    report = await place.run()
+    assert (report.rows, report.unreadable) == (3, ())
+    assert set(await place.files("demo")) == {name, "Demo-2.0.tar.gz", "demo-3.0.tar.gz"}
+
+
+@pytest.mark.conforms("PEP 658", "Sdists: core metadata is offered, with its hash, where it is static")
+async def test_the_metadata_of_sdists(place: Place) -> None:
+    """An sdist's metadata is offered after a rebuild as it was before: where it is static."""
+    static, content = make_sdist("demo", "1.0", metadata_version="2.2", requires=("leaf",))
+    dynamic, other = make_sdist("demo", "2.0", metadata_version="2.2", dynamic=("Requires-Dist",))
+    place.put(f"releases/{static}", content)
+    place.put(f"releases/{dynamic}", other)
+    await place.run()
+    files = await place.files("demo")
+    raw = (place.root / "releases" / f"{static}.metadata").read_bytes()
+    assert b"Requires-Dist: leaf" in raw
+    assert files[static].core_metadata == {"sha256": sha256(raw)}
+    assert files[dynamic].core_metadata is None
 
 
 async def test_a_row_without_its_file_goes(place: Place) -> None:
@@ -188,5 +242,5 @@ async def test_a_row_without_its_file_goes(place: Place) -> None:
     (place.root / f"releases/demo/cc/{moved}").unlink()
     report = await place.run()
     assert len(report.vanished) == 2
-    assert await place.store.projects.project_names() == ()
+    assert (await place.store.projects.listed()).names == ()
     assert await place.store.projects.owned_names() == ("demo",)

@@ -16,6 +16,7 @@ from zope.interface.verify import verifyObject
 from cheddar.errors import NotFound, UpstreamBroken, UpstreamUnavailable
 from cheddar.formats.links import digest_segment
 from cheddar.index.remote import RemoteIndex
+from cheddar.index.upstreams import Upstreams
 from cheddar.interfaces import IIndex, IRefreshable
 from tests.index.conftest import Node
 from tests.index.test_downloads import take, until
@@ -183,7 +184,7 @@ async def test_a_project_that_vanishes(node: Node, evil: EvilUpstream, clock: Cl
     """A known project is hidden only when upstream says twice, ten minutes apart, that it is gone."""
     add(evil)
     await versions(node)
-    node.index._short_ttl = 100
+    node.index._learning._short_ttl = 100
     evil.misbehave("/simple/flask/", status=404)
     for _ in range(7):
         clock.advance(101)
@@ -239,7 +240,7 @@ async def test_without_upstream(node: Node, evil: EvilUpstream, clock: Clock) ->
     add(evil)
     await node.index.project("flask")
     index = RemoteIndex(
-        None,
+        Upstreams(),
         node.store.pages,
         node.downloads,
         node.storage,
@@ -384,10 +385,10 @@ async def test_first_seen_bytes_stay(node: Node, evil: EvilUpstream, clock: Cloc
         await settled(node, reactor)
     finally:
         globalLogPublisher.removeObserver(events.append)
-    assert [event["filename"] for event in events if "other bytes" in (event.get("log_format") or "")] == [filename]
+    assert [event["filename"] for event in events if event.get("action") == "upstream.changed"] == [filename]
     after = await node.index.project("flask")
     assert [file.version for file in after.files] == ["1.0", "1.1"]
-    assert after.files[0] == before.files[0]
+    assert after.files[0] == evolve(before.files[0], withdrawal="changed")
     with pytest.raises(UpstreamBroken):
         await (await node.index.file("flask", filename, None)).ready()
     with pytest.raises(NotFound):

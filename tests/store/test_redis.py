@@ -26,7 +26,7 @@ FILE = File("spam-1.0.tar.gz", "1.0", digests={"sha256": "a" * 64})
 #: Every method of the store, each as a call that works on an empty store (but for what it says is not there).
 CALLS: dict[str, Callable[[RedisStore], Awaitable[object]]] = {
     "check": lambda store: store.check(),
-    "project_names": lambda store: store.projects.project_names(),
+    "listed": lambda store: store.projects.listed(),
     "owned_names": lambda store: store.projects.owned_names(),
     "project": lambda store: store.projects.project("spam"),
     "add_file": lambda store: store.projects.add_file("spam", "spam", FILE, True),
@@ -49,6 +49,9 @@ CALLS: dict[str, Callable[[RedisStore], Awaitable[object]]] = {
     "put_user": lambda store: store.accounts.put_user(User("ann", "x")),
     "replace_password": lambda store: store.accounts.replace_password("ann", "x", "y"),
     "remove_user": lambda store: store.accounts.remove_user("ann"),
+    "grants": lambda store: store.accounts.grants("ann"),
+    "put_grant": lambda store: store.accounts.put_grant("ann", "acme-*"),
+    "remove_grant": lambda store: store.accounts.remove_grant("ann", "acme-*"),
     "claim": lambda store: store.leases.claim("refresh", "ann", 1),
     "release": lambda store: store.leases.release("refresh", "ann"),
 }
@@ -231,7 +234,7 @@ async def test_emptied(store: RedisStore, server: RedisServer) -> None:
     serial = await store.projects.serial()
     server.command("FLUSHALL")
     assert await store.projects.project("eggs") is None
-    assert await store.projects.project_names() == ()
+    assert (await store.projects.listed()).projects == ()
     assert await store.projects.serial() == 0
     await every_call_works(store)
     await store.projects.add_file("eggs", "eggs", FILE, True)
@@ -406,6 +409,20 @@ async def test_damaged_values(store: RedisStore, server: RedisServer) -> None:
     assert await store.pages.get("remote", "spam") is None
     with pytest.raises(CheddarError, match="wrong kind"):
         await store.accounts.user("set")
+
+
+async def test_grants_of_a_user_removed_by_hand(store: RedisStore, server: RedisServer) -> None:
+    """Who was removed with redis-cli has no grants, and whoever gets the name after that begins without."""
+    server.command("SET", "cheddar.user.ann", "secret")
+    await store.accounts.put_grant("ann", "acme-*")
+    assert await store.accounts.grants("ann") == ("acme-*",)
+    server.command("DEL", "cheddar.user.ann")
+    assert await store.accounts.grants("ann") == ()
+    await store.accounts.put_user(User("ann", "another"))
+    assert await store.accounts.grants("ann") == ()
+    await store.accounts.put_grant("ann", "acme-*")
+    await store.accounts.remove_user("ann")
+    assert server.command("KEYS", "*") == b"*0\r\n"
 
 
 async def test_dropped_while_waiting(store: RedisStore, server: RedisServer, reactor: Any) -> None:

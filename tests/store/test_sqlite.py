@@ -161,6 +161,29 @@ async def test_two_start_at_once(make: Callable[[], SQLiteStore]) -> None:
     await gatherResults([store.stop() for store in stores])
 
 
+@pytest.mark.parametrize("schema", range(1, len(MIGRATIONS)))
+async def test_older_schema(make: Callable[[], SQLiteStore], path: Path, schema: int) -> None:
+    """A database of any older Cheddar is brought up to date where it stands, with all that is in it."""
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as connection:
+        for number in range(schema):
+            MIGRATIONS[number](connection)
+        connection.execute(f"PRAGMA user_version = {schema}")
+        connection.execute("INSERT INTO users VALUES ('ann', 'x')")
+        connection.execute("INSERT INTO projects (name, display_name, serial) VALUES ('spam', 'Spam', 1)")
+        connection.commit()
+    store = make()
+    await store.start()
+    try:
+        assert await store.accounts.user("ann") == User("ann", "x")
+        await store.accounts.put_grant("ann", "acme-*")
+        assert await store.accounts.grants("ann") == ("acme-*",)
+        await store.projects.set_status("spam", "archived", None)
+        assert (await store.projects.project("spam")).status == "archived"
+    finally:
+        await store.stop()
+
+
 async def test_newer_schema(store: SQLiteStore, make: Callable[[], SQLiteStore], path: Path) -> None:
     """A database of a newer Cheddar is refused and not touched; the message says what to do."""
     await store.stop()
@@ -300,7 +323,7 @@ async def test_many_files(store: SQLiteStore, path: Path) -> None:
 
     assert len((await store.projects.project("p1234")).files) == 40
     assert await seconds_each(50, lambda number: store.projects.project(f"p{number * 50}")) < 0.02
-    assert await seconds_each(3, lambda _: store.projects.project_names()) < 0.2
+    assert await seconds_each(3, lambda _: store.projects.listed()) < 0.2
     assert await seconds_each(10, lambda n: store.projects.set_yanked(f"p{n}", Selector(f"1.{n}"), "x")) < 0.1
     added = [File(f"new-{number}.tar.gz", "9.9") for number in range(10)]
     assert await seconds_each(10, lambda n: store.projects.add_file("p7", "p7", added[n], True)) < 0.1

@@ -22,6 +22,10 @@ OLD = sys.version_info < (3, 12)
 #: standard library's parser.
 OLD_PIPS = {"pip-20.3": "pip==20.3.4", "pip-22.1": "pip==22.1.2"} if OLD else {"pip-23.1": "pip==23.1.2"}
 
+# The last setuptools with upload and register; its distutils is the standard library's, which ended with 3.11.
+# On later Pythons the commands of the distutils that setuptools carried on stand in.
+_SETUPTOOLS = ("setuptools==41.6.0", "wheel==0.37.1") if OLD else ("setuptools==69.5.1", "wheel==0.43.0")
+
 REQUIREMENTS: Mapping[str, tuple[str, ...]] = {
     "pip": ("pip==26.3", "setuptools==80.9.0", "wheel==0.45.1"),
     **{name: (pip, "setuptools==80.9.0", "wheel==0.45.1") for name, pip in OLD_PIPS.items()},
@@ -29,15 +33,30 @@ REQUIREMENTS: Mapping[str, tuple[str, ...]] = {
     "twine": ("twine==7.0.0",),
     # The last that takes --skip-existing for an index that is not the public one.
     "twine-6.1": ("twine==6.1.0",),
+    # Of 2022, with the requests and the reader of metadata of its time (it forgets to ask for packaging).
+    "twine-3": ("twine==3.8.0", "packaging==21.3", "pkginfo==1.8.3", "requests==2.27.1", "urllib3==1.26.20"),
     "poetry": ("poetry==2.5.1",),
     # With the dependencies that its authors released it with: it does not work with the newest of them.
     "pdm": ("pdm[locked]==2.29.0",),
     "hatch": ("hatch==1.18.2",),
+    "pip-tools": ("pip-tools==7.6.2", "pip==26.3", "setuptools==80.9.0", "wheel==0.45.1"),
     "flit": ("flit==4.2.0",),
-    # The last setuptools with upload and register; its distutils is the standard library's, which ended with 3.11.
-    # On later Pythons the commands of the distutils that setuptools carried on stand in.
-    "setuptools": ("setuptools==41.6.0", "wheel==0.37.1") if OLD else ("setuptools==69.5.1", "wheel==0.43.0"),
+    # What mirrors, and what reads pages for scripts.
+    "bandersnatch": ("bandersnatch==6.8.0",),
+    "pypi-simple": ("pypi-simple==1.8.0",),
+    "mousebender": ("mousebender==2025.1",),
+    "setuptools": _SETUPTOOLS,
+    # Python's own; where it has none any more, the copy in setuptools stands in.
+    "distutils": _SETUPTOOLS,
 }
+
+
+def title(name: str) -> str:
+    """A client and its version, as people write it."""
+    if name == "distutils" and OLD:
+        return f"distutils of Python {sys.version_info[0]}.{sys.version_info[1]}"
+    return REQUIREMENTS[name][0].replace("==", " ")
+
 
 # What configures a client by the environment.
 _CONFIGURING = ("PIP_", "UV_", "TWINE_", "POETRY_", "FLIT_", "PDM_", "HATCH_", "XDG_", "VIRTUAL_ENV", "PYTHON")
@@ -98,6 +117,7 @@ def run(
         [str(folder / (program or name.partition("-")[0])), *arguments],
         env={**kept, **settings, **(environ or {})},
         cwd=cwd or home,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,

@@ -16,7 +16,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tests.support.clients import REQUIREMENTS, ROOT
+from tests.support.clients import REQUIREMENTS, ROOT, title
 
 TABLE = ROOT / "docs" / "conformance.rst"
 INDEXES = ("local", "remote", "combined")
@@ -107,7 +107,7 @@ class ConformanceTable:
             out.append(_table(rows))
         out.append(_heading("Clients"))
         for client in [name for name in REQUIREMENTS if any(name == known for known, _ in self._clients)]:
-            out.append(_heading(REQUIREMENTS[client][0].replace("==", " "), "~"))
+            out.append(_heading(title(client), "~"))
             rows = [["What", "sqlite", "redis", "Test"]]
             for (known, what), line in sorted(self._clients.items()):
                 if known == client:

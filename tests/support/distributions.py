@@ -61,12 +61,18 @@ def make_sdist(
     requires: Iterable[str] = (),
     size: int = 0,
     extra: Iterable[tuple[str, bytes]] = (),
+    metadata_version: str = "2.1",
+    dynamic: Iterable[str] = (),
+    builds: bool = True,
 ) -> tuple[str, bytes]:
     """
     An sdist (C{.tar.gz}) with PKG-INFO and a setup.py that pip can build; the same arguments give the same bytes.
 
     @param size: bytes of incompressible padding to put in.
     @param extra: more members, as (path below the top folder, content).
+    @param metadata_version: of PKG-INFO; from 2.2 on it is static but for what is dynamic.
+    @param dynamic: the fields that PKG-INFO says are so.
+    @param builds: whether it can be built at all.
     @return: file name and content.
     """
     module = _module(name)
@@ -76,8 +82,10 @@ def make_sdist(
         f"setup(name={name!r}, version={version!r}, packages=[{module!r}], "
         f"python_requires={requires_python!r}, install_requires={list(requires)!r})\n"
     )
+    if not builds:
+        setup = 'raise SystemExit("somebody tried to build this")\n'
     members = [
-        ("PKG-INFO", _metadata(name, version, requires_python, requires)),
+        ("PKG-INFO", _metadata(name, version, requires_python, requires, metadata_version, dynamic)),
         ("setup.py", setup.encode()),
         (f"{module}/__init__.py", f'__version__ = "{version}"\n'.encode()),
         *extra,
@@ -124,8 +132,17 @@ def _record_digest(content: bytes) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
 
 
-def _metadata(name: str, version: str, requires_python: str | None, requires: Iterable[str]) -> bytes:
-    lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", f"Summary: {name} for a test"]
+def _metadata(
+    name: str,
+    version: str,
+    requires_python: str | None,
+    requires: Iterable[str],
+    metadata_version: str = "2.1",
+    dynamic: Iterable[str] = (),
+) -> bytes:
+    lines = [f"Metadata-Version: {metadata_version}", f"Name: {name}", f"Version: {version}"]
+    lines += [f"Dynamic: {field}" for field in dynamic]
+    lines.append(f"Summary: {name} for a test")
     if requires_python:
         lines.append(f"Requires-Python: {requires_python}")
     lines += [f"Requires-Dist: {requirement}" for requirement in requires]

@@ -241,6 +241,14 @@ class CheddarHere:
         self._clients.start()
         return self
 
+    async def restart(self) -> None:
+        """Stop, and start on the same data: on another port, with nothing remembered but what is stored."""
+        await self.service.stopService()
+        self.service = make_service(self.settings, self._reactor)
+        self.service.startService()
+        await self.service.started()
+        self.port = self.service.ports[0].getHost().port
+
     async def stop(self) -> None:
         """Stop, and wait."""
         await self.service.stopService()

@@ -15,13 +15,18 @@ In a test::
 
 As a process of its own, serving the distribution files in a folder and printing its URL first::
 
-    python -m tests.support.upstream --port 0 --dir DIR
+    python -m tests.support.upstream --port 0 --dir DIR [--attributes FILE] [--log FILE]
+
+FILE of attributes is a JSON object: what L{EvilUpstream.add_file} is told of a file, by its name. To the log go the
+requests, a line each: the method, the path, and C{whole} or what it says in Range.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import Counter, deque
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +49,7 @@ class EvilUpstream:
     @ivar port: the TCP port; kept over stop and start.
     @ivar hits: requests by C{"METHOD /path"}.
     @ivar requests: all requests, oldest first.
+    @ivar log: a file to write them to as well, or None.
     @ivar connections: how many connections were accepted.
     @ivar json: whether PEP 691 JSON is offered; else HTML alone.
     @ivar ranges: whether parts of files are given; else a request for one is answered with the whole file.
@@ -63,6 +69,7 @@ class EvilUpstream:
         self.ranges = True
         self.hits: Counter[str] = Counter()
         self.requests: list[Seen] = []
+        self.log: Path | None = None
         self.connections = 0
         self.projects: dict[str, list[Served]] = {}
         self._faults: dict[str, deque[tuple[Fault, list[int | None]]]] = {}
@@ -168,6 +175,9 @@ class EvilUpstream:
         seen = Seen(method, path, headers)
         self.hits[f"{method} {path}"] += 1
         self.requests.append(seen)
+        if self.log is not None:
+            with self.log.open("a") as log:
+                log.write(f"{method} {path} {headers.get('range', 'whole')}\n")
         right = right_answer(self.projects, self.json, request, self.ranges)
         answering = Deferred.fromCoroutine(answer(self.reactor, request, seen, self._take_fault(path), right))
         self._running.add(answering)
@@ -209,13 +219,14 @@ class _Counting(WrappingFactory):
         return super().buildProtocol(addr)
 
 
-def add_folder(upstream: EvilUpstream, folder: Path) -> None:
-    """Offer every wheel and sdist that lies in C{folder}."""
+def add_folder(upstream: EvilUpstream, folder: Path, attributes: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    """Offer every wheel and sdist that lies in C{folder}, with the C{attributes} given for its name."""
     for path in sorted(folder.iterdir()):
+        more = (attributes or {}).get(path.name, {})
         if path.name.endswith(".whl"):
-            upstream.add_file(parse_wheel_filename(path.name)[0], path.name, path)
+            upstream.add_file(parse_wheel_filename(path.name)[0], path.name, path, **more)
         elif path.name.endswith((".tar.gz", ".zip")):
-            upstream.add_file(parse_sdist_filename(path.name)[0], path.name, path)
+            upstream.add_file(parse_sdist_filename(path.name)[0], path.name, path, **more)
 
 
 def main(arguments: list[str]) -> None:
@@ -227,10 +238,13 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.support.upstream")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--dir", type=Path, required=True)
+    parser.add_argument("--attributes", type=Path)
+    parser.add_argument("--log", type=Path)
     options = parser.parse_args(arguments)
     upstream = EvilUpstream(reactor)
     upstream.port = options.port
-    add_folder(upstream, options.dir)
+    upstream.log = options.log
+    add_folder(upstream, options.dir, json.loads(options.attributes.read_text()) if options.attributes else None)
     Deferred.fromCoroutine(upstream.start()).addCallback(lambda _: print(upstream.url, flush=True))
     reactor.run()  # type: ignore[attr-defined]  # the module stands for the reactor
 

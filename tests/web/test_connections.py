@@ -431,7 +431,7 @@ async def test_two_hundred_uploads_at_once(cheddar: CheddarHere, reactor: Any) -
                 client.socket.close()
 
     assert await deferToThread(together) == [200] * len(wheels)
-    names = await cheddar.service.store.projects.project_names()
+    names = (await cheddar.service.store.projects.listed()).names
     assert len(names) == len(wheels)
     await settled(cheddar, reactor)
 

@@ -38,6 +38,8 @@ def spooled(settings: Settings) -> list[Path]:
     ]
 
 
+@pytest.mark.conforms("PEP 658", "Wheels: core metadata is offered, with its hash, byte for byte as in the wheel")
+@pytest.mark.conforms("Upload API", "Success: 200 and nothing else, which distutils insists on")
 async def test_a_wheel_is_published(cheddar: CheddarHere, settings: Settings) -> None:
     """What was uploaded is listed with its digest, size and core metadata, and served byte for byte."""
     filename, content = make_wheel("Demo.Pkg", "1.10", requires_python=">=3.8", requires=("flask>=2",))
@@ -83,6 +85,8 @@ async def test_many_files_make_one_release(cheddar: CheddarHere) -> None:
     assert document["versions"] == ["1.0"]
 
 
+@pytest.mark.conforms("Upload API", "The same file again: 200, and nothing changes")
+@pytest.mark.conforms("Upload API", "Other bytes under a taken name: 409 with the words File already exists")
 async def test_a_duplicate_is_a_conflict(cheddar: CheddarHere) -> None:
     """Other bytes under a taken name are a 409 that says so; the same bytes again change nothing."""
     filename, content = make_wheel("demo", "1.0")
@@ -98,6 +102,7 @@ async def test_a_duplicate_is_a_conflict(cheddar: CheddarHere) -> None:
     assert await page(cheddar, "demo") == before
 
 
+@pytest.mark.conforms("Upload API", "Uploads of one name at once: one wins, the others are a 409")
 async def test_two_uploads_of_one_name_at_once(cheddar: CheddarHere) -> None:
     """One wins, the others get 409, and what is served is one of them whole."""
     contents = [make_wheel("demo", "1.0", extra=((f"demo/{number}.py", b"x\n"),)) for number in range(6)]
@@ -109,6 +114,9 @@ async def test_two_uploads_of_one_name_at_once(cheddar: CheddarHere) -> None:
     assert (await cheddar.ask("GET", f"/local/{file['filename']}")).body == winner
 
 
+@pytest.mark.conforms(
+    "Upload API", "Login: Basic; without the right one 401 with the realm pypi, before the body is read"
+)
 @pytest.mark.parametrize(
     ("authorization", "says"),
     [
@@ -137,6 +145,7 @@ async def test_an_upload_needs_a_login(
     assert (await cheddar.upload(filename, content)).status == 200, "the control: with a login it works"
 
 
+@pytest.mark.conforms("Upload API", "Address: with and without its last slash, without a redirect")
 @pytest.mark.parametrize("address", ["/pypi/", "/pypi", "/legacy/", "/legacy"])
 async def test_every_upload_address_works(cheddar: CheddarHere, address: str) -> None:
     """With and without the slash at the end, no redirect."""
@@ -173,6 +182,7 @@ def wrong_uploads() -> list[tuple[str, str, bytes, dict[str, str], str]]:
     ]
 
 
+@pytest.mark.conforms("Upload API", "Form, file name and core metadata: agree on project and version, or 400")
 @pytest.mark.parametrize("wrong", wrong_uploads(), ids=lambda wrong: wrong[0])
 async def test_a_wrong_upload_changes_nothing(cheddar: CheddarHere, settings: Settings, wrong: Any) -> None:
     """400, with what is wrong in reason and body; nothing is kept, listed or left behind."""
@@ -186,6 +196,7 @@ async def test_a_wrong_upload_changes_nothing(cheddar: CheddarHere, settings: Se
     assert spooled(settings) == []
 
 
+@pytest.mark.conforms("Upload API", "Digests: any of md5, sha256, blake2_256, or none; all that are given are compared")
 async def test_all_digests_are_compared(cheddar: CheddarHere) -> None:
     """Right digests of every kind that clients send are content, distutils' long BLAKE2b among them."""
     filename, content = make_wheel("demo", "1.0")
@@ -197,6 +208,7 @@ async def test_all_digests_are_compared(cheddar: CheddarHere) -> None:
     assert (await cheddar.upload(filename, content, fields)).status == 200
 
 
+@pytest.mark.conforms("Upload API", "submit and verify: check name and version, keep nothing")
 @pytest.mark.parametrize("action", ["submit", "verify", "submit_pkg_info"])
 async def test_metadata_is_checked_without_being_kept(cheddar: CheddarHere, action: str) -> None:
     """`register` says whether name and version would do, and stores nothing."""
@@ -215,6 +227,7 @@ async def test_metadata_is_checked_without_being_kept(cheddar: CheddarHere, acti
     assert (await cheddar.ask("GET", "/local/simple/", headers={"Accept": JSON})).json()["projects"] == []
 
 
+@pytest.mark.conforms("Upload API", "Requests of twine, poetry, flit and distutils, as recorded: exactly 200")
 @pytest.mark.parametrize(
     ("name", "project"), [("distutils_upload.bin", "demo-pkg"), ("distutils_stdlib_upload.bin", "demo-du")]
 )
@@ -227,6 +240,7 @@ async def test_recorded_uploads_are_accepted(cheddar: CheddarHere, name: str, pr
     assert len((await page(cheddar, project))["files"]) == 1
 
 
+@pytest.mark.conforms("Upload API", "register of distutils: its lines end with a bare line feed, and it is read")
 async def test_a_recorded_register_is_accepted(cheddar: CheddarHere) -> None:
     """distutils' `register`: bare line feeds, first without credentials."""
     boundary = "--------------GHSKFJDLGDS7543FJKLFHRE75642756743254"
@@ -268,6 +282,7 @@ async def test_an_unwelcome_body_is_dropped_and_the_answer_read(cheddar: Cheddar
     assert spooled(settings) == []
 
 
+@pytest.mark.conforms("RFC 9110", "Expect: 100-continue is answered before the body is read")
 async def test_a_sender_that_asks_first_is_told_before_it_sends(cheddar: CheddarHere) -> None:
     """With Expect: 100-continue the decision comes before the body (RFC 9110, section 10.1.1)."""
     body, content_type = upload_form(*make_wheel("demo", "1.0"))
@@ -293,6 +308,7 @@ async def test_a_sender_that_asks_first_is_told_before_it_sends(cheddar: Cheddar
     assert b"HTTP/1.1 200 OK" in accepted
 
 
+@pytest.mark.conforms("RFC 9110", "A chunked body without a length is read")
 async def test_chunked_uploads_are_read(cheddar: CheddarHere) -> None:
     """A body without a Content-Length, in chunks of odd sizes."""
     body, content_type = upload_form(*make_wheel("demo", "1.0"))
@@ -306,6 +322,7 @@ async def test_chunked_uploads_are_read(cheddar: CheddarHere) -> None:
     assert got.startswith(b"HTTP/1.1 200 OK")
 
 
+@pytest.mark.conforms("Upload API", "A broken connection: nothing of the file is kept or seen")
 async def test_a_client_that_leaves_leaves_nothing(cheddar: CheddarHere, settings: Settings) -> None:
     """Half an upload is no upload."""
     body, content_type = upload_form(*make_wheel("demo", "1.0", size=3_000_000))
@@ -332,6 +349,7 @@ async def test_a_client_that_leaves_leaves_nothing(cheddar: CheddarHere, setting
     assert (await cheddar.ask("GET", "/local/simple/demo/")).status == 404
 
 
+@pytest.mark.conforms("Upload API", "Too large: 413, by the length where it is given, else while it streams")
 async def test_too_large_is_refused_by_its_header(reactor: Any, settings: Settings, upstream: EvilUpstream) -> None:
     """An upload over the limit is a 413 before its body is read, and one that lies about its length as well."""
     from cheddar.auth.passwords import hash_password
@@ -373,6 +391,7 @@ async def test_a_plain_text_password_becomes_a_hash(cheddar: CheddarHere) -> Non
     assert (await cheddar.upload(*make_wheel("demo", "1.2"), authorization=basic("bob", "007"))).status == 401
 
 
+@pytest.mark.conforms("RFC 9457", "Errors: a problem document for tools, a page for browsers, with one status")
 async def test_errors_are_pages_for_browsers(cheddar: CheddarHere) -> None:
     """A browser gets a page, a tool gets a problem document (RFC 9457), with the same status."""
     html = await cheddar.ask("GET", "/simple/nothing-here/1.0", headers={"Accept": "text/html,*/*;q=0.8"})

@@ -6,6 +6,7 @@ from attrs import define
 from zope.interface import implementer
 
 from cheddar.deferreds import returns_deferred
+from cheddar.errors import NotFound
 from cheddar.interfaces import IAccountStore
 from cheddar.model import User
 from cheddar.store.redis import keys
@@ -14,6 +15,27 @@ from cheddar.store.redis.connection import RedisConnection
 _REPLACE = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2])
+return 1
+"""
+
+# KEYS: the user, its grants. A user that redis-cli removed has left its grants behind: the next of that name gets none.
+# SET goes first: a Redis without room refuses a script at its first change, if at all.
+_PUT = """
+local known = redis.call('EXISTS', KEYS[1])
+redis.call('SET', KEYS[1], ARGV[1])
+if known == 0 then redis.call('DEL', KEYS[2]) end
+"""
+_REMOVE = """
+redis.call('DEL', KEYS[2])
+return redis.call('DEL', KEYS[1])
+"""
+_GRANTS = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return {} end
+return redis.call('SMEMBERS', KEYS[2])
+"""
+_GRANT = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.call('SADD', KEYS[2], ARGV[1])
 return 1
 """
 
@@ -47,7 +69,7 @@ class RedisAccounts:
     @returns_deferred
     async def put_user(self, user: User) -> None:
         """Add a user, or replace it."""
-        await self._connection.command("SET", keys.user(user.name), user.password)
+        await self._connection.script(_PUT, _keys(user.name), (user.password,))
 
     @returns_deferred
     async def replace_password(self, name: str, old: str, new: str) -> bool:
@@ -56,5 +78,26 @@ class RedisAccounts:
 
     @returns_deferred
     async def remove_user(self, name: str) -> bool:
-        """Remove a user. @return: whether there was one."""
-        return bool(await self._connection.command("DEL", keys.user(name)))
+        """Remove a user, and what it was granted. @return: whether there was one."""
+        return bool(await self._connection.script(_REMOVE, _keys(name)))
+
+    @returns_deferred
+    async def grants(self, user: str) -> tuple[str, ...]:
+        """The patterns that a user was granted, sorted."""
+        patterns = await self._connection.script(_GRANTS, _keys(user))
+        return tuple(sorted(pattern.decode("utf-8", "backslashreplace") for pattern in patterns))
+
+    @returns_deferred
+    async def put_grant(self, user: str, pattern: str) -> None:
+        """Grant a user a pattern. [NotFound]"""
+        if not await self._connection.script(_GRANT, _keys(user), (pattern,)):
+            raise NotFound(f"There is no user {user}.")
+
+    @returns_deferred
+    async def remove_grant(self, user: str, pattern: str) -> bool:
+        """Take a grant back. @return: whether there was one."""
+        return bool(await self._connection.command("SREM", keys.grants(user), pattern))
+
+
+def _keys(user: str) -> tuple[str, str]:
+    return keys.user(user), keys.grants(user)

@@ -50,13 +50,18 @@ def asked(index: str) -> str:
 
 
 def with_listing(index: str) -> str:
-    """Set: names whose page lists something."""
+    """Set: names whose page lists something, but for the quarantined."""
     return f"cheddar.2.with-listing.{index}"
 
 
 def lease(name: str) -> str:
     """String: the holder; expires with the lease."""
     return f"cheddar.2.lease.{name}"
+
+
+def grants(user: str) -> str:
+    """Set: the patterns that a user was granted."""
+    return f"cheddar.2.grants.{user}"
 
 
 def user(name: str) -> str:

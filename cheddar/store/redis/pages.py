@@ -83,7 +83,7 @@ class RedisPages:
         """Remember an answer in place of the one before."""
         long = page.project is not None and len(page.project.files) > _FEW
         record = await self._connection.work(long, dump_page, page)
-        listing = "SREM" if page.project is None else "SADD"
+        listing = "SADD" if page.listed else "SREM"
         await self._connection.script(
             _PUT, _keys(index), (name, record, repr(page.checked_at), repr(page.asked_at), listing)
         )
@@ -111,7 +111,8 @@ class RedisPages:
     @returns_deferred
     async def names(self, index: str) -> tuple[str, ...]:
         """Projects with a listing, sorted."""
-        return names_in(await self._connection.script(SET_MEMBERS, (keys.with_listing(index),)))
+        read = await self._connection.script(SET_MEMBERS, (keys.with_listing(index),))
+        return await self._connection.work(len(read) > SMALL, names_in, read)
 
     @returns_deferred
     async def drop(self, index: str, name: str) -> None:

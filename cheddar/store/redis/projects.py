@@ -12,9 +12,9 @@ from zope.interface import implementer
 
 from cheddar.deferreds import returns_deferred
 from cheddar.errors import AlreadyExists, Invalid, NotFound, StoreUnavailable
-from cheddar.formats.records import assemble_project, dump_file, dump_status, load_files
+from cheddar.formats.records import assemble_project, dump_file, dump_status, load_files, load_status
 from cheddar.interfaces import IProjectStore
-from cheddar.model import File, Project, Release, Selector
+from cheddar.model import File, Listed, Project, ProjectList, Release, Selector
 from cheddar.store.marks import keep_marks, refuse_closed
 from cheddar.store.redis import keys, scripts
 from cheddar.store.redis.connection import RedisConnection
@@ -36,14 +36,16 @@ class RedisProjects:
     history_size: int
 
     @returns_deferred
-    async def project_names(self) -> tuple[str, ...]:
-        """Projects that have files, sorted."""
-        return names_in(await self._connection.script(scripts.SET_MEMBERS, (keys.LISTED,)))
+    async def listed(self) -> ProjectList:
+        """Projects that have files, sorted, with their serials."""
+        read = await self._connection.script(scripts.READ_LIST, (keys.SERIAL, keys.LISTED, keys.SERIALS, keys.STATUSES))
+        return await self._connection.work(len(read) > SMALL, _read_list, read)
 
     @returns_deferred
     async def owned_names(self) -> tuple[str, ...]:
         """All names that are taken, sorted."""
-        return names_in(await self._connection.script(scripts.HASH_KEYS, (keys.OWNED,)))
+        read = await self._connection.script(scripts.HASH_KEYS, (keys.OWNED,))
+        return await self._connection.work(len(read) > SMALL, names_in, read)
 
     @returns_deferred
     async def project(self, name: str) -> Project | None:
@@ -207,6 +209,19 @@ def _member(project: str, version: str) -> str:
 def _assemble(name: str, read: bytes) -> Project:
     serial, display_name, status, *lines = read.decode().split("\n")
     return assemble_project(name, json.loads(display_name), int(serial), lines, status)
+
+
+def _read_list(read: bytes) -> ProjectList:
+    serial, *parts = read.decode().split("\n\n")
+    names, serials, statuses = (part.split("\n") if part else [] for part in parts)
+    serial_of = dict(zip(serials[::2], serials[1::2], strict=True))
+    status_of = dict(zip(statuses[::2], statuses[1::2], strict=True))
+    return ProjectList(
+        tuple(
+            Listed(name, int(serial_of.get(name, 0)), load_status(status_of.get(name, ""))[0]) for name in sorted(names)
+        ),
+        int(serial),
+    )
 
 
 def _pick(found: Project | None, project: str, selector: Selector) -> tuple[int, tuple[File, ...]]:

@@ -150,6 +150,17 @@ end
 return table.concat(lines, '\\n')
 """
 
+# KEYS: serial, listed, serials, statuses. Parts with an empty line between: no name, serial or status has one, or is
+# empty. Joined whole, not line by line: Redis answers nobody else meanwhile.
+READ_LIST = """
+return table.concat({
+  redis.call('GET', KEYS[1]) or '0',
+  table.concat(redis.call('SMEMBERS', KEYS[2]), '\\n'),
+  table.concat(redis.call('HGETALL', KEYS[3]), '\\n'),
+  table.concat(redis.call('HGETALL', KEYS[4]), '\\n')
+}, '\\n\\n')
+"""
+
 # KEYS: a set, or a hash whose keys are asked for. A name has no line breaks.
 SET_MEMBERS = "return table.concat(redis.call('SMEMBERS', KEYS[1]), '\\n')"
 HASH_KEYS = "return table.concat(redis.call('HKEYS', KEYS[1]), '\\n')"

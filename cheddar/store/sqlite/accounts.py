@@ -8,6 +8,7 @@ from attrs import define
 from zope.interface import implementer
 
 from cheddar.deferreds import returns_deferred
+from cheddar.errors import NotFound
 from cheddar.interfaces import IAccountStore
 from cheddar.model import User
 from cheddar.store.sqlite.connection import Database
@@ -42,7 +43,12 @@ class SQLiteAccounts:
     @returns_deferred
     async def put_user(self, user: User) -> None:
         """Add a user, or replace it."""
-        await self._write("INSERT OR REPLACE INTO users VALUES (?, ?)", user.name, user.password)
+        # Not INSERT OR REPLACE: that removes the row first, and the user's grants with it.
+        await self._write(
+            "INSERT INTO users VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET password = excluded.password",
+            user.name,
+            user.password,
+        )
 
     @returns_deferred
     async def replace_password(self, name: str, old: str, new: str) -> bool:
@@ -51,8 +57,34 @@ class SQLiteAccounts:
 
     @returns_deferred
     async def remove_user(self, name: str) -> bool:
-        """Remove a user. @return: whether there was one."""
+        """Remove a user, and what it was granted. @return: whether there was one."""
         return await self._write("DELETE FROM users WHERE name = ?", name)
+
+    @returns_deferred
+    async def grants(self, user: str) -> tuple[str, ...]:
+        """The patterns that a user was granted, sorted."""
+
+        def read(connection: sqlite3.Connection) -> tuple[str, ...]:
+            rows = connection.execute("SELECT pattern FROM grants WHERE user = ? ORDER BY pattern", (user,))
+            return tuple(row[0] for row in rows)
+
+        return await self._database.read(read)
+
+    @returns_deferred
+    async def put_grant(self, user: str, pattern: str) -> None:
+        """Grant a user a pattern. [NotFound]"""
+
+        def write(connection: sqlite3.Connection) -> None:
+            if connection.execute("SELECT 1 FROM users WHERE name = ?", (user,)).fetchone() is None:
+                raise NotFound(f"There is no user {user}.")
+            connection.execute("INSERT INTO grants VALUES (?, ?) ON CONFLICT DO NOTHING", (user, pattern))
+
+        await self._database.change(write)
+
+    @returns_deferred
+    async def remove_grant(self, user: str, pattern: str) -> bool:
+        """Take a grant back. @return: whether there was one."""
+        return await self._write("DELETE FROM grants WHERE user = ? AND pattern = ?", user, pattern)
 
     async def _write(self, statement: str, *values: str) -> bool:
         def write(connection: sqlite3.Connection) -> bool:

@@ -59,7 +59,7 @@ class SQLitePages:
                 "INSERT INTO pages (index_name, name, listed, checked_at, asked_at) VALUES (?, ?, ?, ?, ?) "
                 "ON CONFLICT (index_name, name) DO UPDATE SET listed = excluded.listed, "
                 "checked_at = excluded.checked_at, asked_at = excluded.asked_at",
-                (index, name, page.project is not None, page.checked_at, page.asked_at),
+                (index, name, page.listed, page.checked_at, page.asked_at),
             )
             connection.execute(
                 "INSERT OR REPLACE INTO page_records SELECT id, ? FROM pages WHERE index_name = ? AND name = ?",

@@ -11,9 +11,9 @@ from zope.interface import implementer
 
 from cheddar.deferreds import returns_deferred
 from cheddar.errors import AlreadyExists, Invalid, NotFound
-from cheddar.formats.records import assemble_project, dump_file, dump_status, load_files
+from cheddar.formats.records import assemble_project, dump_file, dump_status, load_files, load_status
 from cheddar.interfaces import IProjectStore
-from cheddar.model import File, Project, Release, Selector
+from cheddar.model import File, Listed, Project, ProjectList, Release, Selector
 from cheddar.store.marks import keep_marks, refuse_closed
 from cheddar.store.sqlite.connection import Database
 
@@ -28,14 +28,21 @@ class SQLiteProjects:
     _clock: IReactorTime
 
     @returns_deferred
-    async def project_names(self) -> tuple[str, ...]:
-        """Projects that have files, sorted."""
-        return await self._database.read(
-            lambda connection: _column(
-                connection,
-                "SELECT name FROM projects WHERE EXISTS (SELECT 1 FROM files WHERE project = name) ORDER BY name",
+    async def listed(self) -> ProjectList:
+        """Projects that have files, sorted, with their serials."""
+
+        def read(connection: sqlite3.Connection) -> ProjectList:
+            # One statement sees one moment; where there is no project, it has one row all the same.
+            rows = connection.execute(
+                "SELECT value, name, projects.serial, status FROM serial LEFT JOIN projects "
+                "ON EXISTS (SELECT 1 FROM files WHERE project = name) ORDER BY name"
+            ).fetchall()
+            projects = tuple(
+                Listed(name, serial, load_status(status)[0]) for _, name, serial, status in rows if name is not None
             )
-        )
+            return ProjectList(projects, rows[0][0])
+
+        return await self._database.read(read)
 
     @returns_deferred
     async def owned_names(self) -> tuple[str, ...]:

@@ -53,8 +53,17 @@ def _statuses(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE projects ADD COLUMN status TEXT NOT NULL DEFAULT ''")
 
 
+def _grants(connection: sqlite3.Connection) -> None:
+    connection.execute(
+        """CREATE TABLE grants (
+            user TEXT NOT NULL REFERENCES users (name) ON DELETE CASCADE, pattern TEXT NOT NULL,
+            PRIMARY KEY (user, pattern)
+        ) WITHOUT ROWID"""
+    )
+
+
 #: Only ever added to at its end: its length is the newest schema's number.
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_tables_of_2_0, _statuses)
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_tables_of_2_0, _statuses, _grants)
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:

@@ -1,0 +1,1 @@
+"""What Cheddar is worth in seconds, measured: run each module with C{--help}."""

@@ -1,0 +1,154 @@
+"""What upstream says of its projects, asked for, compared with what is known, and remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+
+from attrs import define, evolve, field
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from cheddar import metrics
+from cheddar.deferreds import Turns, returns_deferred
+from cheddar.errors import CheddarError, NotFound, UpstreamUnavailable
+from cheddar.index.upstreams import Upstreams
+from cheddar.index.withdrawals import SAFE, Followed, WithdrawalPolicy, follow, follow_deletion
+from cheddar.interfaces import IAuditLog, IPageCache
+from cheddar.model import CachedPage, Event, Fetched, NotModified, Project
+
+#: Seconds that must lie between two answers that a known project is gone before its listing is.
+CONFIRMATION = 600.0
+
+
+@define(eq=False)
+class Learning:
+    """
+    Keeps listings in the store as upstream has them, within what is first seen stays so.
+
+    @ivar _index: the name of the remote index.
+    @ivar _short_ttl: seconds that a listing is good for.
+    @ivar _negative_ttl: seconds that "no such project" is good for.
+    @ivar _audit: where it is noted what upstream takes back; None: in the log alone.
+    """
+
+    _index: str
+    _upstreams: Upstreams
+    _pages: IPageCache
+    _clock: IReactorTime
+    _short_ttl: float
+    _negative_ttl: float
+    _policy: WithdrawalPolicy = SAFE
+    _audit: IAuditLog | None = None
+    _changes: Turns = field(factory=Turns, init=False)
+
+    _log = Logger()
+
+    def is_due(self, page: CachedPage) -> bool:
+        """Plain call. Whether upstream is to be asked again."""
+        if page.project is not None and not self._upstreams.knows(page.project):
+            # The settings are others than when it was fetched.
+            return True
+        return not self.younger(page, self._negative_ttl if page.project is None else self._short_ttl)
+
+    def younger(self, page: CachedPage, seconds: float) -> bool:
+        """Plain call. Whether upstream confirmed C{page} within so many seconds."""
+        # A clock that was set back makes ages negative: such a page is due.
+        return 0 <= self._clock.seconds() - page.checked_at < seconds
+
+    @returns_deferred
+    async def ask(self, name: str, asked_at: Callable[[], float | None]) -> CachedPage:
+        """
+        Ask upstream, and remember what it says.
+
+        @param asked_at: when a client last asked, as far as this process knows by then.
+        @raise UpstreamUnavailable: [UpstreamBroken, StoreUnavailable]
+        """
+        page = await self._pages.get(self._index, name)
+        if page is not None and not self.is_due(page):
+            return page  # somebody was faster: another request, another node
+        answer: Fetched | NotModified | None
+        try:
+            answer = await self._upstreams.fetch_project(name, page)
+        except NotFound:
+            answer = None
+        return await self._changes.take(name, lambda: self._learn(name, answer, asked_at))
+
+    @returns_deferred
+    async def change(self, name: str, change: Callable[[Project], Project]) -> CachedPage | None:
+        """Change what is remembered of a listing, where it still is. @return: as it is then."""
+
+        async def work() -> CachedPage | None:
+            page = await self._pages.get(self._index, name)
+            if page is None or page.project is None:
+                return None
+            page = evolve(page, project=change(page.project))
+            await self._pages.put(self._index, name, page)
+            return page
+
+        return await self._changes.take(name, work)
+
+    async def _learn(
+        self, name: str, answer: Fetched | NotModified | None, asked_at: Callable[[], float | None]
+    ) -> CachedPage:
+        """Remember upstream's answer (None: there is no such project) beside what is known by now."""
+        page = await self._pages.get(self._index, name)
+        events: Sequence[Event] = ()
+        if answer is None:
+            new, events = self._missing(page)
+        elif isinstance(answer, Fetched):
+            followed = follow(page, evolve(answer.project, index=self._index), self._policy, self._now())
+            new, events = _page(followed, CachedPage(None, answer.validators)), followed.events
+        elif page is None or page.project is None:
+            raise UpstreamUnavailable(f"The listing of {name} was dropped while upstream confirmed it. Ask again.", 1)
+        else:
+            new = evolve(page, missing_since=None)
+        now = self._clock.seconds()
+        asked = [when for when in (None if page is None else page.asked_at, asked_at()) if when is not None]
+        new = evolve(new, checked_at=now, asked_at=max(asked, default=now))
+        # Before it takes effect: an event is told at least once, never not at all.
+        await self._tell(events)
+        if page is not None and evolve(new, checked_at=page.checked_at, asked_at=page.asked_at) == page:
+            await self._pages.mark_checked(self._index, name, now)
+        else:
+            await self._pages.put(self._index, name, new)
+        return new
+
+    def _missing(self, page: CachedPage | None) -> tuple[CachedPage, Sequence[Event]]:
+        """Upstream says that there is no such project: believed at once only of a project never seen."""
+        now = self._clock.seconds()
+        if page is None:
+            return CachedPage(None), ()
+        if page.project is None:
+            return CachedPage(None, withdrawn=page.withdrawn), ()
+        if page.missing_since is None:
+            return evolve(page, missing_since=now), ()
+        if now - page.missing_since < CONFIRMATION:
+            return page, ()
+        followed = follow_deletion(page, self._policy, self._now())
+        return _page(followed, page), followed.events
+
+    async def _tell(self, events: Sequence[Event]) -> None:
+        for event in events:
+            metrics.withdrawals.labels(event.action.partition(".")[2]).inc()
+            self._log.warn(
+                "{action}: {project} {filename} {detail}",
+                action=event.action,
+                project=event.project,
+                filename=event.filename,
+                detail=event.detail,
+            )
+        if self._audit is None or not events:
+            return
+        try:
+            await self._audit.record(events)
+        except CheddarError as error:
+            # What upstream has withdrawn must not go on being offered because a disk is full.
+            self._log.error("{count} events are missing in the audit log: {error}", count=len(events), error=error)
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.seconds(), timezone.utc)
+
+
+def _page(followed: Followed, before: CachedPage) -> CachedPage:
+    return evolve(before, project=followed.project, withdrawn=followed.withdrawn)
