@@ -64,10 +64,14 @@ class Delivery:
         request.write(b"" if request.method == b"HEAD" else response.body)
 
     async def _encoded(self, response: Response) -> Response:
-        if len(response.body) < _COMPRESS_ELSEWHERE_FROM:
-            body = gzip.compress(response.body, 4, mtime=0)
-        else:
-            body = await deferToThreadPool(self._reactor, self._pool, gzip.compress, response.body, 4, mtime=0)
+        body = None if response.compressed is None else response.compressed.get()
+        if body is None:
+            if len(response.body) < _COMPRESS_ELSEWHERE_FROM:
+                body = gzip.compress(response.body, 4, mtime=0)
+            else:
+                body = await deferToThreadPool(self._reactor, self._pool, gzip.compress, response.body, 4, mtime=0)
+            if response.compressed is not None:
+                response.compressed.put(body)
         headers = {**response.headers, "Content-Encoding": "gzip"}
         return evolve(response, body=body, etag=response.etag and f"{response.etag}-gzip", headers=headers)
 

@@ -5,11 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from hashlib import sha256
+from typing import Protocol
 
 from attrs import frozen
 from twisted.web.iweb import IRequest
 
 from cheddar.interfaces import IStoredFile
+
+
+class Compressed(Protocol):
+    """Keeps a body in gzip, so that it is compressed once."""
+
+    def get(self) -> bytes | None:
+        """The body in gzip, if it is here."""
+
+    def put(self, body: bytes) -> None:
+        """Here it is."""
 
 
 @frozen(kw_only=True)
@@ -25,6 +36,7 @@ class Response:
     @ivar etag: the entity tag without quotes, or empty.
     @ivar last_modified: since when it has been what it is; of a C{file} only where its bytes can never change.
     @ivar headers: further headers.
+    @ivar compressed: where the body is kept in gzip; None: nowhere.
     """
 
     status: int = 200
@@ -35,6 +47,7 @@ class Response:
     etag: str = ""
     last_modified: datetime | None = None
     headers: Mapping[str, str] = {}
+    compressed: Compressed | None = None
 
 
 def page_etag(body: bytes) -> str:

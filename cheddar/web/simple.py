@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import define, evolve
+from attrs import define, evolve, field
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
@@ -16,6 +16,7 @@ from cheddar.names import is_project_name, normalize
 from cheddar.web.access import Routes
 from cheddar.web.errors import NotAcceptable
 from cheddar.web.modified import Sightings
+from cheddar.web.rendered import Rendered, RenderedPages
 from cheddar.web.request import CheddarRequest
 from cheddar.web.responses import Response, page_etag
 
@@ -125,16 +126,22 @@ class SimplePages:
     _private: bool
     _sightings: Sightings
     _address: str
+    _rendered: RenderedPages = field(factory=RenderedPages, init=False)
 
     def _page(
-        self, body: bytes, choice: Choice, page: tuple[str, ...], serial: int | None = None, change: int | None = None
+        self,
+        body: bytes,
+        etag: str,
+        choice: Choice,
+        page: tuple[str, ...],
+        serial: int | None = None,
+        change: int | None = None,
     ) -> Response:
         """
         @param page: which page it is, in every format.
         @param serial: what mirrors take for a promise about the page, or None.
         @param change: the number of the last change, where there is one: what was changed back is not unchanged.
         """
-        etag = page_etag(body)
         # max-age=0: pip keeps what it may keep, and would not see a fresh upload.
         scope = "private" if self._private else "public"
         headers = {
@@ -159,18 +166,24 @@ class SimplePages:
     async def names(self, index: str, listing: ProjectList, choice: Choice) -> Response:
         """The project list of the index of that name."""
         body = await deferToThreadPool(self._reactor, self._pool, _render_list, listing, choice)
-        return self._page(body, choice, (index,), listing.serial, listing.serial)
+        return self._page(body, page_etag(body), choice, (index,), listing.serial, listing.serial)
 
     async def project(self, index: IIndex, name: str, root: str, choice: Choice) -> Response:
         """A project's page; C{root} is the way from it to the root of the server."""
         project = await index.project(name)
-        if len(project.files) < _RENDER_ELSEWHERE_FROM:
-            body = _render(project, root, self._address, choice)
-        else:
-            body = await deferToThreadPool(self._reactor, self._pool, _render, project, root, self._address, choice)
+        page = self._rendered.find(root, choice, project)
+        if page is None:
+            page = await self._render(project, root, choice)
+            self._rendered.keep(root, choice, page)
         # Mirrors take the serial for a promise about the page: it is true where all of the page is in the store.
         serial = project.serial if index.name == "local" else None
-        return self._page(body, choice, (index.name, root, name), serial, project.serial)
+        response = self._page(page.body, page.etag, choice, (index.name, root, name), serial, project.serial)
+        return evolve(response, compressed=self._rendered.compressed(root, choice, page))
+
+    async def _render(self, project: Project, root: str, choice: Choice) -> Rendered:
+        if len(project.files) < _RENDER_ELSEWHERE_FROM:
+            return _render(project, root, self._address, choice)
+        return await deferToThreadPool(self._reactor, self._pool, _render, project, root, self._address, choice)
 
 
 def _render_list(listing: ProjectList, choice: Choice) -> bytes:
@@ -181,12 +194,14 @@ def _render_list(listing: ProjectList, choice: Choice) -> bytes:
     return simple_html.render_names(listing)
 
 
-def _render(project: Project, root: str, address: str, choice: Choice) -> bytes:
+def _render(project: Project, root: str, address: str, choice: Choice) -> Rendered:
     if choice is Choice.JSON:
-        return simple_json.render_project(project, root, address)
-    if choice is Choice.LEGACY_JSON:
-        return legacy_json.project(project)
-    return simple_html.render_project(project, root, address)
+        body = simple_json.render_project(project, root, address)
+    elif choice is Choice.LEGACY_JSON:
+        body = legacy_json.project(project)
+    else:
+        body = simple_html.render_project(project, root, address)
+    return Rendered(project, body, page_etag(body))
 
 
 def simple_routes(routes: Routes, indexes: Indexes, pages: SimplePages) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from attrs import define, evolve
+from attrs import define, evolve, field
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from cheddar.deferreds import returns_deferred
 from cheddar.errors import StoreUnavailable
-from cheddar.formats.records import dump_page, load_page
+from cheddar.formats.records import dump_page
 from cheddar.interfaces import IPageCache
 from cheddar.model import CachedPage
+from cheddar.store.parsed import ParsedListings
 from cheddar.store.redis import keys
 from cheddar.store.redis.connection import RedisConnection
 from cheddar.store.redis.projects import SMALL, names_in
@@ -65,6 +66,7 @@ class RedisPages:
     """Times lie in sorted sets, so that noting one doesn't write the listing again."""
 
     _connection: RedisConnection
+    _parsed: ParsedListings[bytes] = field(factory=ParsedListings, init=False)
 
     @returns_deferred
     async def get(self, index: str, name: str) -> CachedPage | None:
@@ -73,10 +75,15 @@ class RedisPages:
         if read is None:
             return None
         try:
-            return await self._connection.work(len(read) > SMALL, _load, read)
+            return await self._connection.work(len(read) > SMALL, self._load, index, name, read)
         except StoreUnavailable as damage:
             _log.warn("The cached listing of {name} is fetched again: {damage}", name=name, damage=damage)
             return None
+
+    def _load(self, index: str, name: str, read: bytes) -> CachedPage:
+        checked_at, asked_at, record = read.split(b"\n", 2)
+        page = self._parsed.load(index, name, record)
+        return evolve(page, checked_at=float(checked_at), asked_at=float(asked_at))
 
     @returns_deferred
     async def put(self, index: str, name: str, page: CachedPage) -> None:
@@ -122,8 +129,3 @@ class RedisPages:
 
 def _keys(index: str) -> tuple[str, ...]:
     return keys.pages(index), keys.checked(index), keys.asked(index), keys.with_listing(index)
-
-
-def _load(read: bytes) -> CachedPage:
-    checked_at, asked_at, record = read.decode().split("\n", 2)
-    return evolve(load_page(record), checked_at=float(checked_at), asked_at=float(asked_at))

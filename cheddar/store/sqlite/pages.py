@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 
-from attrs import define, evolve
+from attrs import define, evolve, field
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from cheddar.deferreds import returns_deferred
 from cheddar.errors import StoreUnavailable
-from cheddar.formats.records import dump_page, load_page
+from cheddar.formats.records import dump_page
 from cheddar.interfaces import IPageCache
 from cheddar.model import CachedPage
+from cheddar.store.parsed import ParsedListings
 from cheddar.store.sqlite.connection import Database
 
 _log = Logger()
@@ -24,6 +25,7 @@ class SQLitePages:
     """Times lie in a row of their own, so that noting one doesn't write the listing again."""
 
     _database: Database
+    _parsed: ParsedListings[str] = field(factory=ParsedListings, init=False)
 
     @returns_deferred
     async def get(self, index: str, name: str) -> CachedPage | None:
@@ -39,7 +41,7 @@ class SQLitePages:
                 return None
             checked_at, asked_at, record = row
             try:
-                page = load_page(record)
+                page = self._parsed.load(index, name, record)
             except StoreUnavailable as damage:
                 return damage
             return evolve(page, checked_at=checked_at, asked_at=asked_at)
