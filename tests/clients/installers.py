@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Protocol
@@ -26,9 +27,15 @@ class Installer(Protocol):
     A client that installs.
 
     @ivar name: of L{tests.support.clients.REQUIREMENTS}.
+    @ivar environ: more variables for its environment.
     """
 
     name: str
+    environ: Mapping[str, str]
+
+    @property
+    def home(self) -> Path:
+        """Its home folder, with its settings and caches."""
 
     def install(
         self, index: str, *requirements: str, pre: bool = False, before: str | None = None
@@ -350,14 +357,14 @@ class EasyInstall(Client):
         return {str(canonicalize_name(name)): version for name, version, *_ in eggs}
 
 
-INSTALLERS: Mapping[str, Callable[[Path], Client]] = {
-    **{name: lambda folder, name=name: Pip(name, folder) for name in ("pip", *OLD_PIPS)},  # type: ignore[misc]
-    "pip-tools": lambda folder: PipTools("pip-tools", folder),
-    "uv": lambda folder: Uv("uv", folder),
-    "poetry": lambda folder: Poetry("poetry", folder),
-    "pdm": lambda folder: Pdm("pdm", folder),
-    "hatch": lambda folder: Hatch("hatch", folder),
-    "setuptools": lambda folder: EasyInstall("setuptools", folder),
+INSTALLERS: Mapping[str, Callable[[Path], Installer]] = {
+    **{name: partial(Pip, name) for name in ("pip", *OLD_PIPS)},
+    "pip-tools": partial(PipTools, "pip-tools"),
+    "uv": partial(Uv, "uv"),
+    "poetry": partial(Poetry, "poetry"),
+    "pdm": partial(Pdm, "pdm"),
+    "hatch": partial(Hatch, "hatch"),
+    "setuptools": partial(EasyInstall, "setuptools"),
 }
 
 

@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.clients.conftest import TREE, publish, running_cheddar, running_upstream, when_asked
-from tests.clients.installers import INSTALLERS, Client, with_login
+from tests.clients.installers import INSTALLERS, Installer, with_login
 from tests.support.clients import OLD_PIPS, output
 from tests.support.distributions import make_wheel
 from tests.support.server import PASSWORD, USER, CheddarProcess, ask
 
 #: The ways to give a login: in the address, in ~/.netrc, or in the client's own settings. With Redis each client once.
 WAYS = [
-    *((client, "address", "sqlite") for client in ("pip", *sorted(OLD_PIPS), "pip-tools", "uv", "pdm", "hatch")),
+    *((client, "address", "sqlite") for client in ("pip", *sorted(OLD_PIPS), "pip-tools", "uv", "pdm")),
     *((client, "netrc", "sqlite") for client in ("pip", "pip-tools", "uv")),
     *((client, "settings", "sqlite") for client in ("uv", "poetry", "pdm")),
     *((client, "address", "redis") for client in ("pip", "uv", "pdm")),
@@ -64,7 +64,7 @@ def guarded(guarded_on: Callable[[str], CheddarProcess], store: str) -> CheddarP
     return guarded_on(store)
 
 
-def logged_in(client: str, way: str, folder: Path, index: str, password: str) -> tuple[Client, str]:
+def logged_in(client: str, way: str, folder: Path, index: str, password: str) -> tuple[Installer, str]:
     """The client, which knows the login, and the address to give it."""
     installer = INSTALLERS[client](folder)
     if way == "address":
