@@ -40,4 +40,17 @@ downloads = Counter("cheddar_downloads", "Downloads from upstream by outcome.", 
 listings_refreshed = Counter(
     "cheddar_listings_refreshed", "Cached listings brought up to date by the refresh loop.", registry=registry
 )
+connections = Gauge("cheddar_connections", "Connections of clients that are open.", registry=registry)
+connections_refused = Counter(
+    "cheddar_connections_refused",
+    "Connections of clients that were not taken, by whose limit.",
+    ("of",),
+    registry=registry,
+)
+connections_cut = Counter(
+    "cheddar_connections_cut",
+    "Connections cut because the client was too slow, by in what.",
+    ("slow",),
+    registry=registry,
+)
 store_failures = Counter("cheddar_store_failures", "Store calls that failed.", registry=registry)

@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from ipaddress import ip_network
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -36,13 +37,15 @@ from cheddar.index.store_memory import StoreMemory
 from cheddar.index.upstreams import Source, Upstreams
 from cheddar.index.withdrawals import WithdrawalPolicy
 from cheddar.interfaces import IStore
-from cheddar.settings import Settings, hide_userinfo
+from cheddar.settings import Settings
 from cheddar.settings_upstreams import UpstreamSettings
+from cheddar.settings_values import hide_userinfo
 from cheddar.storage.audit import AuditFile
 from cheddar.storage.filesystem import FilesystemStorage
 from cheddar.store.redis import RedisStore
 from cheddar.store.sqlite import SQLiteStore
 from cheddar.upstream import configured
+from cheddar.web.channel import Limits
 from cheddar.web.request import CheddarSite, Drain
 from cheddar.web.site import Behind, make_site
 
@@ -171,6 +174,14 @@ class Cheddar(Service):
                 address=settings.address,
                 private=settings.read_auth,
                 max_upload=settings.max_upload,
+                limits=Limits(
+                    header_seconds=settings.header_timeout,
+                    body_rate=settings.body_rate,
+                    stall_seconds=settings.stall_timeout,
+                    connections=settings.max_connections,
+                    per_address=settings.max_connections_per_address,
+                    trusted=tuple(map(ip_network, settings.trusted_proxies)),
+                ),
             ),
             reactor,
             reactor,

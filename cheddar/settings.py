@@ -10,16 +10,16 @@ import types
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
-from urllib.parse import SplitResult, urlsplit
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 from attrs import evolve, fields_dict, frozen
 from distlib.index import DEFAULT_INDEX
 
 from cheddar.errors import SettingsError
-from cheddar.names import PATTERNS, normalize_pattern
 from cheddar.settings_file import read_settings_file
 from cheddar.settings_upstreams import UpstreamSettings, read_upstreams
+from cheddar.settings_values import NETWORKS, hide_userinfo, networks, patterns, points_somewhere, wrong
 
 PREFIX = "CHEDDAR_"
 
@@ -92,6 +92,14 @@ class Settings:
     reserved_names: tuple[str, ...] = ()
     # Whether files are refused whose names are not normalized (PEP 427, PEP 625).
     strict_names: bool = False
+    # Seconds for the headers of a request; bytes a second that a body must bring; seconds for a reader to take 64 KiB.
+    header_timeout: int = 20
+    body_rate: int = 1024
+    stall_timeout: int = 60
+    # Connections of clients, in all and of one address; networks of proxies, to which the second does not apply.
+    max_connections: int = 8192
+    max_connections_per_address: int = 1024
+    trusted_proxies: tuple[str, ...] = ()
     # The largest upload, in bytes.
     max_upload: int = 4 * 1024**3
     # Seconds that requests under way get when the server stops.
@@ -171,6 +179,7 @@ _SCHEMES = {
 _ITEMS = {
     "listen": "endpoint descriptions",
     "reserved_names": "names of projects (acme) and beginnings of names (acme-*)",
+    "trusted_proxies": NETWORKS,
 }
 
 #: Two settings for one thing: the first is the short form of the second, and whichever is set closer to the
@@ -236,14 +245,6 @@ def describe(settings: Settings, origins: Mapping[str, str]) -> tuple[tuple[str,
 def option_name(name: str) -> str:
     """The option that stands for a setting on the command line."""
     return "--redis" if name == "redis_url" else "--" + name.replace("_", "-")
-
-
-def hide_userinfo(url: str) -> str:
-    """C{url} without the user name and password in it, for people to see."""
-    if "@" not in url:
-        return url
-    scheme, separator, rest = url.rpartition("://") if "://" in url else ("", "", url)
-    return f"{scheme}{separator}***@{rest.rpartition('@')[2]}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -312,68 +313,49 @@ def _checked(place: str, name: str, value: object) -> object:
     """C{value} as the setting's type has it."""
     kind = _KINDS[name]
     if kind is bool:
-        return value if isinstance(value, bool) else _wrong(place, "true or false", value)
+        return value if isinstance(value, bool) else wrong(place, "true or false", value)
     if kind is int:
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            _wrong(place, "a whole number of 1 or more", value)
+            wrong(place, "a whole number of 1 or more", value)
         if name == "port" and value > 65535:
-            _wrong(place, "a port number, at most 65535", value)
+            wrong(place, "a port number, at most 65535", value)
         return value
     if name == "upstream":
         return read_upstreams(place.removesuffix(": UPSTREAM"), value)
     if get_origin(kind) is tuple:
         items = (value,) if isinstance(value, str) else value
         if not isinstance(items, list | tuple) or not all(isinstance(item, str) and item for item in items):
-            _wrong(place, f"a list of {_ITEMS[name]}", value)
-        return _patterns(place, items) if name == "reserved_names" else tuple(items)
+            wrong(place, f"a list of {_ITEMS[name]}", value)
+        if name == "trusted_proxies":
+            return networks(place, items)
+        return patterns(place, items) if name == "reserved_names" else tuple(items)
     if get_origin(kind) is Literal:
         choices = get_args(kind)
-        return value if value in choices else _wrong(place, " or ".join(map(repr, choices)), value)
+        return value if value in choices else wrong(place, " or ".join(map(repr, choices)), value)
     if not isinstance(value, str | Path):
-        _wrong(place, "a string", value)
+        wrong(place, "a string", value)
     if kind is str:
         return _address(place, name, str(value)) if value else ""
     if str(value) == "" and type(None) not in get_args(kind):
-        _wrong(place, "the path of a directory", value)
+        wrong(place, "the path of a directory", value)
     if "\0" in str(value):
-        _wrong(place, "a path without NUL characters", value)
+        wrong(place, "a path without NUL characters", value)
     return Path(value) if str(value) else None
-
-
-def _patterns(place: str, items: Iterable[str]) -> tuple[str, ...]:
-    """Patterns as they are compared, each once."""
-    normalized = {}
-    for item in items:
-        try:
-            normalized[normalize_pattern(item)] = True
-        except ValueError:
-            _wrong(place, f"a list, each of it {PATTERNS}", item)
-    return tuple(normalized)
 
 
 def _address(place: str, name: str, value: str) -> str:
     if name == "redis_hostname" and not set(value).isdisjoint("/@ \t\n"):
-        _wrong(place, "a host name (REDIS_URL takes an address)", value)
+        wrong(place, "a host name (REDIS_URL takes an address)", value)
     if name in _SCHEMES:
         try:
             parts = urlsplit(value)
-            good = parts.scheme in _SCHEMES[name] and _points_somewhere(parts)
+            good = parts.scheme in _SCHEMES[name] and points_somewhere(parts)
         except ValueError:
             good = False
         if not good:
             schemes = ", ".join(f"{scheme}://" for scheme in _SCHEMES[name])
-            _wrong(place, f"a whole address that begins with one of {schemes}", value)
+            wrong(place, f"a whole address that begins with one of {schemes}", value)
     return value
-
-
-def _points_somewhere(parts: SplitResult) -> bool:
-    # Looking at the port checks it: urlsplit raises ValueError for one that is not a number up to 65535.
-    return parts.path.startswith("/") if parts.scheme == "unix" else bool(parts.hostname) and parts.port != 0
-
-
-def _wrong(place: str, wanted: str, value: object) -> NoReturn:
-    shown = hide_userinfo(value) if isinstance(value, str) else value
-    raise SettingsError(f"{place}: must be {wanted}, and is {shown!r}")
 
 
 _KINDS: Mapping[str, object] = types.MappingProxyType(get_type_hints(Settings))

@@ -128,6 +128,7 @@ def test_every_setting_is_documented() -> None:
         "STRICT_NAMES": "``false``",
         "OFFLINE": "``false``",
         "UPSTREAM": "none",
+        "TRUSTED_PROXIES": "empty",
         "AUDIT_LOG": "``DATA_DIR/audit.jsonl``",
     }
     expected = {

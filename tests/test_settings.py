@@ -9,7 +9,8 @@ import pytest
 from attrs import fields_dict
 
 from cheddar.errors import SettingsError
-from cheddar.settings import Loaded, Settings, describe, hide_userinfo, load, public_index
+from cheddar.settings import Loaded, Settings, describe, load, public_index
+from cheddar.settings_values import hide_userinfo
 
 
 def loaded(

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from io import BytesIO
 from typing import Any, Protocol, cast
 from urllib.parse import unquote_to_bytes
-from weakref import WeakSet
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -30,6 +29,7 @@ from cheddar.errors import CheddarError, Invalid, TooLarge
 from cheddar.formats.upload_form import ParsedForm
 from cheddar.interfaces import IFileWriter
 from cheddar.model import Identity
+from cheddar.web.channel import Census, Limits, PacedChannel
 from cheddar.web.responses import Response, header_value
 
 #: The most that a body may have that is no upload, in bytes: a yank's reason.
@@ -78,16 +78,19 @@ class CheddarRequest(Request):
     @ivar identity: who is asking, once that is known.
     @ivar incoming: the upload that the body is, if it is one.
     @ivar gone: whether the client has left.
+    @ivar received: bytes of the body so far.
+    @ivar waits: whether the client is made to wait before it sends more.
     """
 
     identity: Identity | None = None
     incoming: Incoming | None = None
     gone = False
+    waits = False
     site: CheddarSite
 
     _refused = False
     _arrived = False
-    _received = 0
+    received = 0
     _linger: IDelayedCall | None = None
 
     def __init__(self, channel: Any, *args: Any, **kwargs: Any) -> None:
@@ -115,13 +118,13 @@ class CheddarRequest(Request):
 
     def handleContentChunk(self, data: bytes) -> None:
         """The next bytes of the body."""
-        self._received += len(data)
+        self.received += len(data)
         if self._refused:
-            if self._received > LINGER_BYTES:
+            if self.received > LINGER_BYTES:
                 self._close()
         elif self.incoming is not None:
             self.incoming.data_received(data)
-        elif self._received > SMALL_BODY:
+        elif self.received > SMALL_BODY:
             self.refuse(TooLarge(f"The body is too large here; the most is {SMALL_BODY} bytes."))
         else:
             super().handleContentChunk(data)
@@ -186,10 +189,12 @@ class CheddarRequest(Request):
 
     def pause_reading(self) -> None:
         """Let the client wait before it sends more."""
+        self.waits = True
         cast(Any, self.channel).transport.pauseProducing()
 
     def resume_reading(self) -> None:
         """Go on reading."""
+        self.waits = False
         cast(Any, self.channel).transport.resumeProducing()
 
     def _close(self) -> None:
@@ -286,6 +291,7 @@ class CheddarSite(Site):
         clock: IReactorTime,
         receive: Callable[[CheddarRequest, int | None], Incoming],
         problem: Callable[[CheddarRequest, CheddarError], Response],
+        limits: Limits,
     ) -> None:
         # Twisted's own form parser would need eleven times the body's size in memory.
         super().__init__(
@@ -297,13 +303,23 @@ class CheddarSite(Site):
         self.under_way: set[CheddarRequest] = set()
         self.draining = False
         self.displayTracebacks = False
-        self._channels: WeakSet[Any] = WeakSet()
+        # Without the step in between that would choose HTTP/2.
+        self.protocol = PacedChannel  # type: ignore[assignment,method-assign]  # Factory takes any callable
+        self.census = Census(clock, limits)
+
+    def startFactory(self) -> None:
+        """Somebody listens."""
+        super().startFactory()
+        self.census.start()
+
+    def stopFactory(self) -> None:
+        """Nobody listens any more; connections may still be open."""
+        super().stopFactory()
+        self.census.stop()
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
-        """A new connection."""
-        channel = super().buildProtocol(addr)
-        self._channels.add(channel)
-        return channel
+        """A new connection, or None where there are enough."""
+        return super().buildProtocol(addr) if self.census.admits(getattr(addr, "host", "")) else None
 
     def acceptableProtocols(self) -> list[bytes]:
         """What TLS offers: Twisted would add HTTP/2 where its package is installed, which CheddarRequest cannot do."""
@@ -311,10 +327,9 @@ class CheddarSite(Site):
 
     def idle(self) -> list[Any]:
         """Connections that are open, and on which no request is under way; half of one may have come."""
-        channels = [wrapper._channel for wrapper in self._channels]
         return [
             channel
-            for channel in channels
+            for channel in self.census.channels
             if channel.transport is not None
             and channel.transport.connected
             and self.under_way.isdisjoint(channel.requests)

@@ -18,6 +18,7 @@ from cheddar.interfaces import (
 )
 from cheddar.web.access import Access, Routes
 from cheddar.web.bodies import Delivery
+from cheddar.web.channel import Limits
 from cheddar.web.errors import Problems
 from cheddar.web.files import file_routes
 from cheddar.web.manage import manage_routes
@@ -41,6 +42,7 @@ class Behind:
     @ivar store: asked whether it answers. @ivar storage: where uploads go.
     @ivar upstreams: shown in readiness. @ivar address: the address that users see, with a slash at its end.
     @ivar private: whether reading needs a login. @ivar max_upload: the largest file, in bytes.
+    @ivar limits: what a client may take of connections and time.
     """
 
     local: IPublishable
@@ -54,6 +56,7 @@ class Behind:
     address: str
     private: bool
     max_upload: int
+    limits: Limits = Limits()
 
 
 def make_site(behind: Behind, reactor: IReactorFromThreads, clock: IReactorTime, pool: ThreadPool) -> CheddarSite:
@@ -83,4 +86,4 @@ def make_site(behind: Behind, reactor: IReactorFromThreads, clock: IReactorTime,
     def receive(request: CheddarRequest, length: int | None) -> IncomingUpload:
         return IncomingUpload(request, access, behind.storage, behind.max_upload, length)
 
-    return CheddarSite(app.resource(), clock, receive, problems.response)
+    return CheddarSite(app.resource(), clock, receive, problems.response, behind.limits)

@@ -17,6 +17,7 @@ from twisted.python.threadpool import ThreadPool
 
 from cheddar.auth.passwords import PasswordAuthenticator, hash_password
 from cheddar.auth.permissions import Permissions
+from cheddar.index.upstreams import Upstreams
 from cheddar.model import User
 from cheddar.settings import Settings
 from cheddar.web.site import Behind, make_site

@@ -283,7 +283,7 @@ async def test_health_and_metrics(cheddar: CheddarHere, upstream: EvilUpstream) 
     assert (await cheddar.ask("GET", "/simple/flask/")).status == 503
     ready = await cheddar.ask("GET", "/health/ready")
     assert ready.status == 200
-    assert ready.json()["upstream"]["ok"] is False
+    assert ready.json()["upstreams"][0]["ok"] is False
     counted = (await cheddar.ask("GET", "/metrics")).body.decode()
     assert 'cheddar_http_requests_total{method="GET",route="/simple/<project>/",status="503"}' in counted
     assert "flask" not in counted

@@ -1,0 +1,55 @@
+"""Values of settings: which are good, and what is said of those that are not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import ip_network
+from typing import NoReturn
+from urllib.parse import SplitResult
+
+from cheddar.errors import SettingsError
+from cheddar.names import PATTERNS, normalize_pattern
+
+#: What L{networks} reads, in words for who wrote something else.
+NETWORKS = "IP addresses and networks (10.0.0.0/8)"
+
+
+def hide_userinfo(url: str) -> str:
+    """C{url} without the user name and password in it, for people to see."""
+    if "@" not in url:
+        return url
+    scheme, separator, rest = url.rpartition("://") if "://" in url else ("", "", url)
+    return f"{scheme}{separator}***@{rest.rpartition('@')[2]}"
+
+
+def patterns(place: str, items: Iterable[str]) -> tuple[str, ...]:
+    """Patterns as they are compared, each once."""
+    normalized = {}
+    for item in items:
+        try:
+            normalized[normalize_pattern(item)] = True
+        except ValueError:
+            wrong(place, f"a list, each of it {PATTERNS}", item)
+    return tuple(normalized)
+
+
+def networks(place: str, items: Iterable[str]) -> tuple[str, ...]:
+    """Addresses and networks, as they were written."""
+    for item in items:
+        try:
+            ip_network(item)
+        except ValueError:
+            wrong(place, f"a list of {NETWORKS}", item)
+    return tuple(items)
+
+
+def points_somewhere(parts: SplitResult) -> bool:
+    """Whether an address that was split names a place to connect to. [ValueError]"""
+    # Looking at the port checks it: urlsplit raises ValueError for one that is not a number up to 65535.
+    return parts.path.startswith("/") if parts.scheme == "unix" else bool(parts.hostname) and parts.port != 0
+
+
+def wrong(place: str, wanted: str, value: object) -> NoReturn:
+    """@raise SettingsError: saying where, what is wanted, and what is there."""
+    shown = hide_userinfo(value) if isinstance(value, str) else value
+    raise SettingsError(f"{place}: must be {wanted}, and is {shown!r}")

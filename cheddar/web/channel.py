@@ -1,0 +1,215 @@
+"""A connection that is held to a pace: nobody may keep one open by sending, or reading, next to nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Any
+
+from attrs import define, field, frozen
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+
+from cheddar import metrics
+
+#: Seconds between two looks at all connections.
+INTERVAL = 1.0
+
+_TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+@frozen(kw_only=True)
+class Limits:
+    """
+    What a client may take.
+
+    @ivar header_seconds: from the first byte of a request to the end of its headers, however steadily they come.
+    @ivar body_seconds: in which a body must bring C{body_rate} bytes a second on average, while the server reads.
+    @ivar body_rate: see C{body_seconds}.
+    @ivar stall_seconds: in which a client must take what waits to be sent to it, at most 64 KiB.
+    @ivar connections: at a time.
+    @ivar per_address: connections at a time of one IP address; or of one network of 64 bits of IPv6, which is what
+        one subscriber has.
+    @ivar trusted: proxies, which stand for many clients: C{per_address} does not count for them.
+    """
+
+    header_seconds: float = 20.0
+    body_seconds: float = 30.0
+    body_rate: int = 1024
+    stall_seconds: float = 60.0
+    connections: int = 8192
+    per_address: int = 1024
+    trusted: tuple[IPv4Network | IPv6Network, ...] = ()
+
+
+class PacedChannel(HTTPChannel):
+    """
+    @ivar site: has the clock and the census of connections.
+    """
+
+    site: Any
+    transport: Any  # ITCPTransport, or TLS over it
+    counted_as: str | None = None
+
+    head_since: float | None = None
+    stalled_since: float | None = None
+    _body: bool = False
+    _window: tuple[float, int] = (0.0, 0)
+
+    def connectionMade(self) -> None:
+        """See L{HTTPChannel}."""
+        super().connectionMade()
+        self.site.census.joined(self)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """See L{HTTPChannel}."""
+        self.site.census.left(self)
+        super().connectionLost(reason)
+
+    def dataReceived(self, data: bytes) -> None:
+        """See L{HTTPChannel}."""
+        if self.head_since is None and not self._body and not self._handlingRequest:
+            self.head_since = self.site.clock.seconds()
+        super().dataReceived(data)
+
+    def requestDone(self, request: Any) -> None:
+        """See L{HTTPChannel}. What has come of the next request meanwhile begins to count now."""
+        pending = bool(self._dataBuffer)
+        if pending and self.persistent:
+            self.head_since = self.site.clock.seconds()
+        super().requestDone(request)
+
+    def allHeadersReceived(self) -> None:
+        """See L{HTTPChannel}."""
+        self.head_since = None
+        self._body = True
+        self._window = (self.site.clock.seconds(), 0)
+        super().allHeadersReceived()
+
+    def allContentReceived(self) -> None:
+        """See L{HTTPChannel}."""
+        self._body = False
+        super().allContentReceived()
+
+    def pauseProducing(self) -> None:
+        """See L{HTTPChannel}: the client does not take what is sent."""
+        if self.stalled_since is None:
+            self.stalled_since = self.site.clock.seconds()
+        super().pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """See L{HTTPChannel}."""
+        self.stalled_since = None
+        super().resumeProducing()
+
+    def look(self, now: float, limits: Limits) -> str | None:
+        """@return: in what the client is too slow, and was cut off for; None where it is not."""
+        if self.head_since is not None and now - self.head_since > limits.header_seconds:
+            self._tell()
+            return "header"
+        if self.stalled_since is not None and now - self.stalled_since > limits.stall_seconds:
+            # At once: an orderly end waits for a client that does not read.
+            self.stalled_since = None
+            self.transport.abortConnection()
+            return "reading"
+        if self._body and self.requests:
+            request = self.requests[-1]
+            since, received = self._window
+            if request.waits:
+                self._window = (now, request.received)
+            elif now - since > limits.body_seconds:
+                if request.received - received < limits.body_rate * limits.body_seconds:
+                    self._tell()
+                    return "body"
+                self._window = (now, request.received)
+        return None
+
+    def _tell(self) -> None:
+        self.head_since = None
+        self._body = False
+        self.transport.write(_TIMEOUT)
+        # Ends the connection in good order, and soon after in any case.
+        self.timeoutConnection()
+
+
+@define(eq=False)
+class Census:
+    """
+    All connections: how many there are, of whom, and whether they keep the pace.
+
+    @ivar channels: those that are open.
+    """
+
+    _clock: IReactorTime
+    limits: Limits
+    channels: set[PacedChannel] = field(factory=set, init=False)
+    _of: Counter[str] = field(factory=Counter, init=False)
+    _loop: LoopingCall | None = field(default=None, init=False)
+
+    _log = Logger()
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._loop = LoopingCall(self._look)
+        self._loop.clock = self._clock
+        self._loop.start(INTERVAL, now=False)
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._loop is not None and self._loop.running:
+            self._loop.stop()
+
+    def admits(self, host: str) -> bool:
+        """Whether there may be another connection, from C{host}; empty for one without an IP address."""
+        if len(self.channels) >= self.limits.connections:
+            metrics.connections_refused.labels("all").inc()
+            return False
+        one = self._counted(host)
+        if one is not None and self._of[one] >= self.limits.per_address:
+            metrics.connections_refused.labels("address").inc()
+            return False
+        return True
+
+    def joined(self, channel: PacedChannel) -> None:
+        """A connection is open."""
+        self.channels.add(channel)
+        channel.counted_as = self._counted(getattr(channel.transport.getPeer(), "host", ""))
+        if channel.counted_as is not None:
+            self._of[channel.counted_as] += 1
+        metrics.connections.set(len(self.channels))
+
+    def left(self, channel: PacedChannel) -> None:
+        """A connection is closed."""
+        if channel not in self.channels:
+            return
+        self.channels.discard(channel)
+        if channel.counted_as is not None:
+            self._of[channel.counted_as] -= 1
+            if not self._of[channel.counted_as]:
+                del self._of[channel.counted_as]
+        metrics.connections.set(len(self.channels))
+
+    def _counted(self, host: str) -> str | None:
+        try:
+            address = ip_address(host.partition("%")[0])
+        except ValueError:
+            return None
+        if address.version == 6 and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        if any(address in network for network in self.limits.trusted if network.version == address.version):
+            return None
+        if address.version == 6:
+            return str(IPv6Network((int(address) >> 64 << 64, 64)))
+        return str(address)
+
+    def _look(self) -> None:
+        now = self._clock.seconds()
+        for channel in tuple(self.channels):
+            slow = channel.look(now, self.limits)
+            if slow is not None:
+                metrics.connections_cut.labels(slow).inc()
+                self._log.info("{peer} was cut off: too slow in {slow}", peer=channel.transport.getPeer(), slow=slow)
