@@ -513,6 +513,7 @@ class Defective:
     size: int = 1000
     digests: dict[str, str] = attrs.Factory(dict)
     first: bytes = b""
+    published_at: None = None
 
     async def history(self) -> Any:
         """Fails."""
@@ -545,7 +546,7 @@ async def test_a_failure_nobody_foresaw(cheddar: CheddarHere, reactor: Any, noth
         permissions=Permissions(),
         store=store,
         storage=index,
-        upstream=None,
+        upstreams=Upstreams(),
         address="http://cheddar.example/",
         private=False,
         max_upload=1,
