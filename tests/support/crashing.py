@@ -56,8 +56,8 @@ def main(arguments: list[str]) -> None:
             await self._projects.add_file(*args)
             steps("after the row")
 
-    def local_index(projects: IProjectStore, *args: Any) -> LocalIndex:
-        return LocalIndex(CrashingProjects(projects), *args)  # type: ignore[arg-type]  # it has what is used
+    def local_index(projects: IProjectStore, *args: Any, **keywords: Any) -> LocalIndex:
+        return LocalIndex(CrashingProjects(projects), *args, **keywords)  # type: ignore[arg-type]  # it has what is used
 
     def storage(root: Path, *args: Any) -> FilesystemStorage:
         # The cache of upstream's files takes no part in an upload.

@@ -28,7 +28,8 @@ def configure(reactor: Any, thread_pool: ThreadPool) -> Configure:
     """Makes an upstream of settings; the test stops it."""
 
     def make(environ: dict[str, str] | None = None, **keys: Any) -> Upstream:
-        return configured(UpstreamSettings(name="corp", **keys), environ or {}, reactor=reactor, pool=thread_pool)
+        settings = UpstreamSettings(name="corp", timeout=5, connections=2, **keys)
+        return configured(settings, environ or {}, reactor=reactor, pool=thread_pool)
 
     return make
 
