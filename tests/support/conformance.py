@@ -140,5 +140,6 @@ def _table(rows: list[list[str]]) -> str:
 def register(config: pytest.Config) -> None:
     """Take part in a test run."""
     chosen = config.getoption("keyword") or config.getoption("markexpr") or config.getoption("deselect")
-    everything = not chosen and not config.option.collectonly and config.args_source is not pytest.Config.ArgsSource.ARGS
+    named = config.args_source is pytest.Config.ArgsSource.ARGS
+    everything = not (chosen or named or config.option.collectonly)
     config.pluginmanager.register(ConformanceTable(config.getoption("conformance_table"), everything))
