@@ -27,6 +27,7 @@ from cheddar.model import (
     normalize_version,
     sort_files,
     sort_versions,
+    version_key,
 )
 from cheddar.names import is_filename, normalize
 
@@ -104,7 +105,7 @@ def read_project(page: object, name: str, base_url: str) -> Project:
         raise reader.broken(f"it is for the project {display_name[:100]!r}")
     status, reason = _status(reader, top, meta)
     found: dict[str, File] = {}
-    versions: set[str] = set()
+    stated: list[str] = []
     for entry in reader.list(top.get("files"), "files", MAX_FILES):
         file = _file(reader, reader.mapping(entry, "a file"), base_url)
         if file is None:
@@ -114,9 +115,16 @@ def read_project(page: object, name: str, base_url: str) -> Project:
             raise reader.broken(f"{file.filename} is listed twice, with different digests")
     for text in reader.list(top.get("versions") or [], "versions", MAX_FILES):
         if 0 < len(reader.text(text, "a version")) <= _MAX_VERSION:
-            versions.add(normalize_version(text))
+            stated.append(normalize_version(text))
     files = () if status == QUARANTINED else sort_files(list(found.values()))
-    versions.update(file.version for file in files if file.version)
+    # Upstream may state a release as 1.0.0 whose files say 1.0: one version (PEP 440), as the files spell it.
+    versions = {file.version for file in files if file.version}
+    known = {version_key(version) for version in versions}
+    for version in stated:
+        key = version_key(version)
+        if key not in known:
+            known.add(key)
+            versions.add(version)
     return Project(
         name=name,
         files=files,

@@ -66,6 +66,11 @@ def test_versions_are_united() -> None:
     assert read(page(FILE, versions=["0.9", "1.0.0rc01", "0.9"])).versions == ("0.9", "1.0.0rc1", "1.0")
 
 
+def test_a_version_is_listed_once() -> None:
+    """However upstream spells it beside its files: 1.0.0 is 1.0, and the file's own spelling counts."""
+    assert read(page(FILE, versions=["1.0.0", "1", "2", "2.0"])).versions == ("1.0", "2")
+
+
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
