@@ -119,12 +119,12 @@ def read_project(page: object, name: str, base_url: str) -> Project:
     files = () if status == QUARANTINED else sort_files(list(found.values()))
     # Upstream may state a release as 1.0.0 whose files say 1.0: one version (PEP 440), as the files spell it.
     versions = {file.version for file in files if file.version}
-    known = {version_key(version) for version in versions}
-    for version in stated:
-        key = version_key(version)
+    known = set(map(version_key, versions))
+    for text in stated:
+        key = version_key(text)
         if key not in known:
             known.add(key)
-            versions.add(version)
+            versions.add(text)
     return Project(
         name=name,
         files=files,
