@@ -55,7 +55,8 @@ class Unavailable(CheddarError):
     """
     Something Cheddar depends on does not answer now.
 
-    @ivar retry_after: seconds after which it is worth asking again.
+    @ivar retry_after: seconds after which it is worth asking again; 0: nobody knows. Clients wait for as long as they
+        are told to, before they tell their user anything.
     """
 
     def __init__(self, message: str, retry_after: int = 5) -> None:

@@ -29,6 +29,12 @@ upstream_blocked = Counter(
 pages_served = Counter(
     "cheddar_remote_pages_served", "Remote listings served, by where they came from.", ("source",), registry=registry
 )
+page_age = Histogram(
+    "cheddar_remote_page_age_seconds",
+    "Seconds since upstream confirmed a remote listing, when it was served.",
+    buckets=(1, 60, 600, 3600, 6 * 3600, 86_400, 3 * 86_400, 7 * 86_400, 30 * 86_400),
+    registry=registry,
+)
 withdrawals = Counter(
     "cheddar_upstream_withdrawals",
     "What upstream has taken back, or back again, by what it did.",
@@ -37,6 +43,27 @@ withdrawals = Counter(
 )
 downloads_under_way = Gauge("cheddar_downloads_under_way", "Downloads from upstream under way.", registry=registry)
 downloads = Counter("cheddar_downloads", "Downloads from upstream by outcome.", ("outcome",), registry=registry)
+relays_under_way = Gauge(
+    "cheddar_relays_under_way", "Files under way from upstream to one client each, kept nowhere.", registry=registry
+)
+relays = Counter(
+    "cheddar_relays",
+    "Files passed on to one client and not kept, for there was no room, by outcome.",
+    ("outcome",),
+    registry=registry,
+)
+upstream_up = Gauge(
+    "cheddar_upstream_up", "Whether the last answer of an upstream was good.", ("upstream",), registry=registry
+)
+upstream_failures = Gauge(
+    "cheddar_upstream_failures", "Failures of an upstream in a row.", ("upstream",), registry=registry
+)
+upstream_breaker = Gauge(
+    "cheddar_upstream_breaker",
+    "1 at the state of an upstream's circuit breaker: closed (asked), open (left alone) or half-open (tried).",
+    ("upstream", "state"),
+    registry=registry,
+)
 listings_refreshed = Counter(
     "cheddar_listings_refreshed", "Cached listings brought up to date by the refresh loop.", registry=registry
 )

@@ -97,6 +97,8 @@ class Project:
     @ivar index: C{local} or C{remote}: where the files are served from.
     @ivar serial: of the last change (local projects), or 0.
     @ivar upstream: the name of the upstream whose project it is, where there are several.
+    @ivar checked_at: where this is remembered: when upstream last confirmed it, in seconds since the epoch; else None.
+        It is of this copy, not of the project: neither stored nor compared.
     """
 
     name: str
@@ -108,6 +110,7 @@ class Project:
     index: str = "local"
     serial: int = 0
     upstream: str = ""
+    checked_at: float | None = field(default=None, eq=False)
 
 
 @frozen
@@ -146,14 +149,18 @@ class ProjectList:
 @frozen
 class Validators:
     """
-    What a conditional request to upstream needs (RFC 9110, section 13).
+    What a conditional request to upstream needs (RFC 9110, section 13), and what shows that an answer is an old one.
 
     @ivar etag: the C{ETag} as upstream sent it.
     @ivar last_modified: the C{Last-Modified} as upstream sent it.
+    @ivar serial: the C{X-PyPI-Last-Serial} as upstream sent it: it grows with each change of the project.
+    @ivar url: the address of the upstream that sent them: to another one they say nothing.
     """
 
     etag: str | None = None
     last_modified: str | None = None
+    serial: int | None = None
+    url: str = ""
 
 
 @frozen

@@ -25,7 +25,7 @@ from cheddar._version import __version__
 from cheddar.auth.passwords import PasswordAuthenticator
 from cheddar.auth.permissions import Permissions
 from cheddar.deferreds import returns_deferred
-from cheddar.errors import CheddarError, SettingsError
+from cheddar.errors import CheddarError, NoRoom, SettingsError
 from cheddar.index.combined import CombinedIndex
 from cheddar.index.downloads import Downloads
 from cheddar.index.local import LocalIndex
@@ -113,14 +113,20 @@ class Cheddar(Service):
         self._stops.append(self.store.stop)
         local_storage = FilesystemStorage(settings.local_dir, reactor, files)
         remote_storage = FilesystemStorage(settings.remote_dir, reactor, files)
-        for storage in (local_storage, remote_storage):
-            await storage.start()
-            self._stops.append(storage.stop)
+        await local_storage.start()
+        self._stops.append(local_storage.stop)
+        try:
+            await remote_storage.start()
+        except NoRoom as error:
+            # A disk that is full now may have room later; until then upstream's files are passed on.
+            self._log.error("Files from upstream are not kept: {error}", error=error)
+        self._stops.append(remote_storage.stop)
         upstreams = Upstreams([self._source(upstream, work) for upstream in settings.upstreams], settings.offline)
         downloads = Downloads(remote_storage, upstreams, reactor, reactor)
         self._stops.append(downloads.stop)
         made = None
-        if upstreams and not settings.offline:
+        if upstreams:
+            # Offline too: what was made is here, and more can be made of the wheels that are.
             made = MadeMetadata(upstreams, remote_storage, reactor, work, reactor)
             self._stops.append(made.stop)
         memory = StoreMemory(self.store.projects, local_storage, reactor)
@@ -170,6 +176,7 @@ class Cheddar(Service):
                 permissions=Permissions(settings.read_auth),
                 store=self.store,
                 storage=local_storage,
+                cache=remote_storage,
                 upstreams=upstreams,
                 address=settings.address,
                 private=settings.read_auth,

@@ -16,6 +16,7 @@ from cheddar.cli.command import Command, Group, Terminal
 from cheddar.cli.projects import Projects
 from cheddar.cli.rebuild import RebuildStore
 from cheddar.cli.show_settings import ShowSettings
+from cheddar.cli.upstreams import UpstreamProjects
 from cheddar.cli.users import Users
 from cheddar.errors import CheddarError
 from cheddar.settings import Loaded, load
@@ -36,6 +37,7 @@ class Options(Group):
     commands: ClassVar[list[tuple[str, type[usage.Options], str]]] = [
         ("user", Users, "Add, list and remove users, set their passwords, and grant them reserved names."),
         ("project", Projects, "List local projects, and give up names."),
+        ("upstream", UpstreamProjects, "Forget what is remembered of upstream's projects."),
         ("rebuild", RebuildStore, "Make the store's rows anew from the files; takes over the first Cheddar's files."),
         ("settings", ShowSettings, "Print the settings in force, and where each came from."),
     ]

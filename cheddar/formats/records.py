@@ -84,6 +84,10 @@ def dump_page(page: CachedPage) -> str:
         head["etag"] = page.validators.etag
     if page.validators.last_modified is not None:
         head["last_modified"] = page.validators.last_modified
+    if page.validators.serial is not None:
+        head["serial"] = page.validators.serial
+    if page.validators.url:
+        head["url"] = page.validators.url
     if page.missing_since is not None:
         head["missing_since"] = page.missing_since
     if page.withdrawn:
@@ -223,7 +227,9 @@ def _page(head: str, lines: list[str]) -> CachedPage:
     withdrawn, lines = lines[:count], lines[count:]
     return CachedPage(
         project=_project(lines[0], lines[1:]) if lines else None,
-        validators=Validators(record.get("etag"), record.get("last_modified")),
+        validators=Validators(
+            record.get("etag"), record.get("last_modified"), record.get("serial"), record.get("url", "")
+        ),
         checked_at=record["checked_at"],
         asked_at=record["asked_at"],
         missing_since=record.get("missing_since"),

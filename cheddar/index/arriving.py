@@ -24,6 +24,7 @@ from cheddar.errors import (
     NoRoom,
     NotFound,
     StoreUnavailable,
+    Unavailable,
     UpstreamBroken,
     UpstreamUnavailable,
 )
@@ -41,6 +42,11 @@ GIVEN_UP = "The download was given up. Ask again."
 
 #: Keeps the SHA-256 that was computed for a file whose listing had none, and gives the key to store the file under.
 Pin = Callable[[File], Deferred[str]]
+
+
+def wrong_length(file: File, length: int, right: int | None) -> UpstreamBroken:
+    """Upstream sends another number of bytes than was promised for C{file}."""
+    return UpstreamBroken(f"Upstream sent {length} bytes of {file.filename}, which has {right}. Try again later.")
 
 
 @implementer(IBodyReceiver)
@@ -123,9 +129,7 @@ class Attempt:
             return None
 
     def _wrong_length(self, length: int) -> UpstreamBroken:
-        return UpstreamBroken(
-            f"Upstream sent {length} bytes of {self._file.filename}, which has {self.length}. Try again later."
-        )
+        return wrong_length(self._file, length, self.length)
 
     def _give_up(self, problem: CheddarError) -> None:
         if self._problem is None:
@@ -283,9 +287,14 @@ class Download:
     async def _obtain(self) -> IStoredFile:
         try:
             # It may have come between the question of who waits and now.
-            return await self._storage.open(self.key)
+            stored = await self._storage.open(self.key)
         except NotFound:
             pass
+        except Unavailable as error:
+            raise NoRoom(str(error)) from error  # what cannot be read could not be kept either
+        else:
+            if self._file.size in (None, stored.size):
+                return stored
         try:
             return await self._try()
         except UpstreamBroken as error:
@@ -324,7 +333,7 @@ class Download:
                 known = {**self._file.digests, "sha256": digests["sha256"]}
                 try:
                     key = await self._pin(evolve(self._file, digests=known, size=writer.size))
-                except StoreUnavailable as error:
+                except (NoRoom, StoreUnavailable) as error:
                     self.log.warn(
                         "The digest of {name} could not be kept: {error}", name=self._file.filename, error=error
                     )

@@ -47,21 +47,29 @@ def _digest_segments(file: File) -> Iterable[str]:
     yield digest_segment(evolve(file, digests={name: hex_ for name, hex_ in file.digests.items() if name != "sha256"}))
 
 
+def compared_digest(one: File, other: File) -> str | None:
+    """The best digest that two entries both have, or None."""
+    both = one.digests.keys() & other.digests.keys()
+    return next((algorithm for algorithm in (*COMPARED_DIGESTS, *sorted(both)) if algorithm in both), None)
+
+
 def same_bytes(one: File, other: File) -> bool | None:
     """Whether two entries of one name stand for the same bytes, by the best digest that both have, or None."""
-    for algorithm in COMPARED_DIGESTS:
-        if algorithm in one.digests and algorithm in other.digests:
-            return one.digests[algorithm] == other.digests[algorithm]
-    return None
+    algorithm = compared_digest(one, other)
+    return None if algorithm is None else one.digests[algorithm] == other.digests[algorithm]
 
 
 def with_what_was_learned(before: File, now: File) -> File:
-    """Upstream's entry of a file, with what was found out here about the same bytes before."""
+    """
+    Upstream's entry of a file, with what was found out here about the same bytes before. They must be right by the
+    digests of before too: an entry that has others instead could not be told from that of another file.
+    """
     same = bool(same_bytes(before, now))
     if "sha256" in before.digests and "sha256" not in now.digests:
         # Computed here from the bytes upstream sent first.
         same = True
-        now = evolve(now, digests={**now.digests, "sha256": before.digests["sha256"]})
+    if not before.digests.keys() <= now.digests.keys():
+        now = evolve(now, digests={**before.digests, **now.digests})
     if not same:
         return now
     if now.size is None and before.size is not None:

@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from cheddar.deferreds import SingleFlight, returns_deferred
-from cheddar.errors import CheddarError, Invalid, NotFound, UpstreamUnavailable
+from cheddar.errors import CheddarError, Invalid, NoRoom, NotFound, UpstreamUnavailable
 from cheddar.formats.filenames import is_wheel
 from cheddar.formats.links import digest_segment
 from cheddar.index.behind import WorkBehind
@@ -196,7 +196,11 @@ class MadeMetadata:
         changes = [(file, outcome.file) for file, outcome in outcomes if outcome.file != file]
         if not changes:
             return
-        await listing.replace(changes)
+        try:
+            await listing.replace(changes)
+        except NoRoom as error:
+            self.log.warn("The listing of {name} stays as it was: {error}", name=listing.name, error=error)
+            return
         for _, outcome in outcomes:
             # The wheel may have come while this was made: it was compared with nothing then.
             if outcome.compare and await self._is_here(storage_key(listing.name, outcome.file)):

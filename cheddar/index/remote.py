@@ -28,7 +28,7 @@ from cheddar.index.listings import find_file, pin_file, replace_files, storage_k
 from cheddar.index.made_metadata import Listing, MadeMetadata
 from cheddar.index.reservations import Reservations
 from cheddar.index.upstreams import Upstreams
-from cheddar.index.withdrawals import SAFE, WithdrawalPolicy
+from cheddar.index.withdrawals import SAFE, WithdrawalPolicy, why_not_offered
 from cheddar.interfaces import IAuditLog, IFileStorage, IIndex, IPageCache, IRefreshable, IStoredFile
 from cheddar.model import CachedPage, File, Project
 
@@ -123,8 +123,9 @@ class RemoteIndex:
         page, source = await self._page(name)
         metrics.pages_served.labels(source).inc()
         if page.project is None:
-            raise self._no_project(name)
-        return page.project
+            raise self._no_project(name, deleted=bool(page.withdrawn))
+        metrics.page_age.observe(max(0.0, self._clock.seconds() - page.checked_at))
+        return page.project if source == "upstream" else evolve(page.project, checked_at=page.checked_at)
 
     @returns_deferred
     async def file(self, project: str, filename: str, digest: str | None) -> IStoredFile:
@@ -160,19 +161,22 @@ class RemoteIndex:
 
     @returns_deferred
     async def refresh(self) -> int:
-        """See L{IRefreshable}: listings that are due and were asked for lately, the most recently asked first."""
+        """See L{IRefreshable}: listings that are due soon and were asked for lately, the most recently asked first."""
         if not self._upstreams or self._upstreams.offline:
             return 0
         now = self._clock.seconds()
-        due = await self._pages.stale(self.name, now - self._short_ttl, now - self._long_ttl, MAX_PER_TURN)
+        due = await self._pages.stale(self.name, now - self._learning.earliest, now - self._long_ttl, MAX_PER_TURN)
         places = DeferredSemaphore(self._concurrency)
         results = await gatherResults([places.run(self._refresh_one, name) for name in due])
         count = sum(results)
         metrics.listings_refreshed.inc(count)
         return count
 
-    def _no_project(self, name: str) -> NotFound:
-        return NotFound(self._reservations.explain(name, f"There is no project {name} here. Check the spelling."))
+    def _no_project(self, name: str, *, deleted: bool = False) -> NotFound:
+        why = f"There is no project {name} here. Check the spelling."
+        if deleted:
+            why = f"Upstream has no project {name} any more, so its files are not offered (the setting ON_REMOVED)."
+        return NotFound(self._reservations.explain(name, why))
 
     # Pages
 
@@ -280,6 +284,8 @@ class RemoteIndex:
                 # Nothing to keep fresh: a client that asks gets upstream's answer of then, or the local project.
                 await self._pages.drop(self.name, name)
                 return 0
+            if not self._learning.is_due_soon(name, page):
+                return 0
             await self._fetch(name)
         except CheddarError as error:
             self.log.warn("{name} could not be refreshed: {error}", name=name, error=error)
@@ -301,7 +307,8 @@ class RemoteIndex:
             page = await self._fetch_patiently(name)
             file = None if page.project is None else find_file(page.project, filename, digest)
         if file is None:
-            raise NotFound(f"{name} lists no file {filename} with this digest. Ask for its page again.")
+            why = why_not_offered(page, filename)
+            raise NotFound(why or f"{name} lists no file {filename} with this digest. Ask for its page again.")
         return file
 
     @returns_deferred

@@ -20,6 +20,8 @@ from cheddar.model import CachedPage, Fetched, NotModified, Project, Validators,
 
 #: Seconds after which a client may ask again for what an upstream of before had listed.
 SOON = 1
+#: When OFFLINE ends: pip would wait for as long as it is told to, five times, before it says what is wrong.
+NOBODY_KNOWS = 0
 
 
 def _anything(project: str) -> bool:
@@ -70,7 +72,9 @@ class Upstreams:
         if not asked:
             raise NotFound(f"No upstream is asked for {name}.")
         if self.offline:
-            raise UpstreamUnavailable(f"OFFLINE is set: {name} is not here, and no upstream is asked for it.", 600)
+            raise UpstreamUnavailable(
+                f"OFFLINE is set: {name} is not here, and no upstream is asked for it.", NOBODY_KNOWS
+            )
         mixed = any(source.merge for source in asked[1:])
         answer: Fetched | None = None
         for source in asked:
@@ -99,16 +103,21 @@ class Upstreams:
         @raise UpstreamUnavailable: it is not among the settings' any more, or OFFLINE is set.
         """
         if self.offline:
-            raise UpstreamUnavailable("OFFLINE is set: what is not here is not fetched.", 600)
+            raise UpstreamUnavailable("OFFLINE is set: what is not here is not fetched.", NOBODY_KNOWS)
         for source in self._sources:
             if source.name == name:
                 return source.upstream
         raise UpstreamUnavailable("The upstream that listed this is not in the settings any more. Ask again.", SOON)
 
-    def knows(self, project: Project) -> bool:
-        """Plain call. Whether a remembered listing is of upstreams that there still are."""
-        names = {source.name for source in self._sources}
-        return project.upstream in names
+    def knows(self, project: Project, url: str = "") -> bool:
+        """
+        Plain call. Whether a remembered listing is of an upstream that there still is.
+
+        @param url: the address of the upstream that it came from, where that is known.
+        """
+        return any(
+            source.name == project.upstream and url in ("", source.upstream.state()["url"]) for source in self._sources
+        )
 
     def states(self) -> tuple[Mapping[str, object], ...]:
         """Plain call. See L{IUpstream.state<cheddar.interfaces.IUpstream>}; of each."""

@@ -14,7 +14,7 @@ from typing import Literal
 from attrs import define, evolve, field, frozen
 
 from cheddar.formats.links import digest_segment
-from cheddar.index.listings import COMPARED_DIGESTS, same_bytes, with_what_was_learned
+from cheddar.index.listings import compared_digest, same_bytes, with_what_was_learned
 from cheddar.model import (
     CHANGED,
     QUARANTINED,
@@ -37,6 +37,9 @@ class WithdrawalPolicy:
         yanked), C{keep} (offered as before).
     @ivar on_changed: of those under whose name upstream has other bytes now: C{pin} (the first ones are offered),
         C{withhold}.
+
+    A stricter policy than before counts for what was kept under the old one too, from the next refresh on. What is
+    withheld stays so under a laxer one, until upstream lists it again.
     """
 
     on_removed: Literal["withhold", "mark", "keep"] = "withhold"
@@ -70,6 +73,9 @@ def follow(known: CachedPage | None, new: Project, policy: WithdrawalPolicy, at:
     if known is None:
         return Followed(new, (), ())
     news = _News(new.name, new.upstream, policy, at)
+    if known.project is None and known.withdrawn:
+        # Maybe somebody else's project by now: worth an event even where no file is another.
+        news.note("upstream.restored", detail=f"a project of this name is there again; {len(new.files)} files")
     before = () if known.project is None else known.project.files
     if new.status == QUARANTINED:
         if known.project is not None and known.project.status != QUARANTINED:
@@ -87,18 +93,64 @@ def follow(known: CachedPage | None, new: Project, policy: WithdrawalPolicy, at:
     return Followed(news.project(new), _by_name(news.withdrawn), tuple(news.events))
 
 
-def follow_deletion(known: CachedPage, policy: WithdrawalPolicy, at: datetime) -> Followed:
-    """Upstream has no such project any more, and that is certain."""
+def follow_deletion(known: CachedPage, policy: WithdrawalPolicy, at: datetime, *, told: bool = False) -> Followed:
+    """
+    Upstream has no such project any more, and that is certain.
+
+    @param told: whether that was followed before, and is no event now.
+    """
     project = known.project
     if project is None:
         return Followed(None, known.withdrawn, ())
     news = _News(project.name, project.upstream, policy, at)
-    news.note("upstream.deleted", detail=f"{len(project.files)} files were known")
+    if not told:
+        news.note("upstream.deleted", detail=f"{len(project.files)} files were known")
     if policy.on_removed == "withhold" or not project.files:
         return Followed(None, _by_name((*known.withdrawn, *project.files)), tuple(news.events))
     for file in project.files:
         news.unlisted(file, True, quiet=True)
     return Followed(news.project(project), _by_name((*known.withdrawn, *news.withdrawn)), tuple(news.events))
+
+
+def is_settled(page: CachedPage, policy: WithdrawalPolicy) -> bool:
+    """
+    Whether C{page} is as C{policy} has it. One that was remembered under another policy may not be: then upstream's
+    "not modified" says too little.
+    """
+    if page.project is None or page.project.status == QUARANTINED:
+        return True
+    if any(file.withdrawal == CHANGED and policy.on_changed == "pin" for file in page.withdrawn):
+        return False
+    return not any(
+        (file.withdrawal == REMOVED and policy.on_removed == "withhold")
+        or (file.withdrawal == REMOVED and policy.on_removed == "mark" and file.yanked is None)
+        or (file.withdrawal == CHANGED and policy.on_changed == "withhold")
+        for file in page.project.files
+    )
+
+
+def why_not_offered(page: CachedPage, filename: str) -> str | None:
+    """For people: what upstream did, where that is why a file is not offered; None where it is not."""
+    file = next((file for file in page.withdrawn if file.filename == filename), None)
+    if page.project is not None and page.project.status == QUARANTINED:
+        reason = f" ({page.project.status_reason})" if page.project.status_reason else ""
+        return f"Upstream has quarantined {page.project.name}{reason}: none of its files is offered." if file else None
+    if file is not None and file.withdrawal == CHANGED:
+        return (
+            f"Upstream has other bytes than before under the name {filename}, so neither are offered "
+            "(the setting ON_CHANGED)."
+        )
+    if file is not None:
+        return f"Upstream has removed {filename}, so it is not offered any more (the setting ON_REMOVED)."
+    if page.project is not None and any(
+        file.filename == filename and file.withdrawal == CHANGED for file in page.project.files
+    ):
+        return (
+            f"Upstream has other bytes than before under the name {filename}: the first ones are offered, at the "
+            "address that the project's page has. Should the others be right, an administrator can forget what is "
+            f"remembered: cheddar upstream forget {page.project.name}"
+        )
+    return None
 
 
 @define(eq=False)
@@ -143,9 +195,8 @@ class _News:
 
     def _changed(self, before: File, now: File) -> None:
         if before.withdrawal != CHANGED:
-            listed = next(
-                now.digests[name] for name in COMPARED_DIGESTS if name in now.digests and name in before.digests
-            )
+            algorithm = compared_digest(before, now)
+            listed = "other bytes" if algorithm is None else f"the {algorithm} {now.digests[algorithm]}"
             self.note("upstream.changed", before, f"upstream lists {listed} under this name now")
         self._note_yank(before, now)
         pinned = evolve(before, yanked=now.yanked, withdrawal=CHANGED)
@@ -161,7 +212,8 @@ class _News:
     def unlisted(self, file: File, was_offered: bool, *, quiet: bool = False) -> None:
         """Upstream does not list a file that is known."""
         if not was_offered:
-            self.withdrawn.append(file)
+            # Other bytes are not listed any more either.
+            self.withdrawn.append(evolve(file, withdrawal=REMOVED) if file.withdrawal == CHANGED else file)
             return
         first = file.withdrawal != REMOVED
         if first and not quiet:
@@ -169,7 +221,7 @@ class _News:
         if self._policy.on_removed == "withhold":
             self.withdrawn.append(evolve(file, withdrawal=REMOVED))
             return
-        if first and self._policy.on_removed == "mark" and file.yanked is None:
+        if self._policy.on_removed == "mark" and file.yanked is None:
             file = evolve(file, yanked=f"Removed by upstream, as seen on {self._at.date().isoformat()}.")
         self._kept.append(evolve(file, withdrawal=REMOVED))
 

@@ -9,6 +9,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from threading import Lock
 from typing import BinaryIO, Protocol
 
 from attrs import define, field
@@ -63,9 +64,16 @@ class SpoolFolder:
     _incoming: Path
     _folder: Path | None = field(init=False, default=None)
     _lock: int = field(init=False, default=-1)
+    _in_use: bool = field(init=False, default=False)
+    _opening: Lock = field(init=False, factory=Lock)
 
     def open(self) -> None:
         """Sweep what dead processes left behind, and make this process's own folder. [NoRoom]"""
+        with self._opening:
+            self._in_use = True
+            self._open()
+
+    def _open(self) -> None:
         with storing():
             self._incoming.mkdir(mode=0o700, exist_ok=True)
             # One start at a time: a folder just made is not locked yet, and must not pass for a dead one's.
@@ -83,18 +91,39 @@ class SpoolFolder:
 
     def close(self) -> None:
         """Remove this process's folder."""
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            os.close(self._lock)
-            self._folder = None
+        with self._opening:
+            self._in_use = False
+            if self._folder is not None:
+                shutil.rmtree(self._folder, ignore_errors=True)
+            self._let_go()
 
     def new_file(self) -> tuple[int, Path]:
-        """An empty file of its own, open for reading and writing, and where it is. [NoRoom]"""
+        """
+        An empty file of its own, open for reading and writing, and where it is.
+
+        Where the folder is gone, it is made again: but not what it is in. A disk that is not mounted any more is no
+        place to write to. [NoRoom]
+        """
         with storing():
-            if self._folder is None:
-                raise NoRoom("The file storage is not open. Try again when the server runs.")
-            path = self._folder / secrets.token_hex(8)
-            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644), path
+            folder = self._folder
+            if folder is not None:
+                try:
+                    return _new_file(folder)
+                except FileNotFoundError:
+                    pass
+            with self._opening:
+                if not self._in_use:
+                    raise NoRoom("The file storage is not open. Try again when the server runs.")
+                if self._folder is folder:
+                    self._let_go()
+                    self._open()
+                assert self._folder is not None
+                return _new_file(self._folder)
+
+    def _let_go(self) -> None:
+        if self._folder is not None:
+            os.close(self._lock)
+            self._folder = None
 
     def _sweep(self) -> None:
         for folder in self._incoming.iterdir():
@@ -113,6 +142,11 @@ class SpoolFolder:
                 shutil.rmtree(folder, ignore_errors=True)
             finally:
                 os.close(lock)
+
+
+def _new_file(folder: Path) -> tuple[int, Path]:
+    path = folder / secrets.token_hex(8)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644), path
 
 
 @implementer(IFileWriter)

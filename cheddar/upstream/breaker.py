@@ -33,6 +33,13 @@ class Breaker:
     _paused_at: float = 0.0
     _probing: bool = False
 
+    @property
+    def state(self) -> str:
+        """C{closed} while everybody may ask, C{open} while nobody may, C{half-open} when one may try, or tries."""
+        if not self._pause:
+            return "closed"
+        return "open" if 0 <= self._clock.seconds() - self._paused_at < self._pause else "half-open"
+
     def enter(self) -> None:
         """
         Ask for leave to send a request; C{good}, C{bad} or C{left} must follow.

@@ -146,6 +146,7 @@ class Upstream:
             "url": self.url,
             "ok": not breaker.failures,
             "failures": breaker.failures,
+            "breaker": breaker.state,
             "since": breaker.since,
             "error": breaker.error,
         }
@@ -203,16 +204,26 @@ class Upstream:
         target = Target.parse(f"{self.url}{quote(name)}/")
         what = f"project {name}"
         headers = Headers({b"Accept": [ACCEPT]})
+        if validators.url != self.url:
+            # Another server's: a date of its own would make an older page of this one's "not modified".
+            validators = Validators()
         if validators.etag is not None:
             headers.setRawHeaders(b"If-None-Match", [validators.etag.encode("latin-1")])
         if validators.last_modified is not None:
             headers.setRawHeaders(b"If-Modified-Since", [validators.last_modified.encode("latin-1")])
         response, there = await self._requests.get(target, headers, what, verbatim=False)
         if response.code == 304:
-            return NotModified()
+            if _confirms(response, validators):
+                return NotModified()
+            return await self._fetch_project(name, Validators())
         kind = header(response.headers, "Content-Type") or ""
         encoding = header(response.headers, "Content-Encoding") or ""
-        answered = Validators(header(response.headers, "ETag"), header(response.headers, "Last-Modified"))
+        answered = Validators(
+            header(response.headers, "ETag"),
+            header(response.headers, "Last-Modified"),
+            _serial(header(response.headers, "X-PyPI-Last-Serial") or ""),
+            self.url,
+        )
         body, sure = await collect(response, MAX_PAGE, self._reactor, self._timeout)
         project: Project = await deferToThreadPool(
             self._reactor, self._pool, _read_page, body, sure, encoding, kind, name, str(there), self.name
@@ -260,6 +271,24 @@ class Upstream:
 
 def _is_identity(response: IResponse) -> bool:
     return (header(response.headers, "Content-Encoding") or "identity").lower() == "identity"
+
+
+def _confirms(response: IResponse, validators: Validators) -> bool:
+    """
+    Whether a 304 is about what is remembered: one with another entity tag is about something else, and what is
+    remembered must not be used for it (RFC 9111, section 4.3.4).
+    """
+    tag = header(response.headers, "ETag")
+    return None in (tag, validators.etag) or _opaque(tag) == _opaque(validators.etag)
+
+
+def _opaque(tag: str | None) -> str:
+    """An entity tag for the weak comparison (RFC 9110, section 8.8.3.2)."""
+    return (tag or "").removeprefix("W/")
+
+
+def _serial(value: str) -> int | None:
+    return int(value) if value.isascii() and value.isdigit() and len(value) < 19 else None
 
 
 def _filename(target: Target) -> str:

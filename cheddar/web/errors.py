@@ -91,7 +91,7 @@ class Problems:
         title = _TITLES.get(status) or RESPONSES.get(status, b"Error").decode()
         detail = str(error) or title
         headers = {"Cache-Control": "no-store", "Vary": "Accept"}
-        if isinstance(error, Unavailable):
+        if isinstance(error, Unavailable) and error.retry_after:
             headers["Retry-After"] = str(error.retry_after)
         if isinstance(error, BadCredentials):
             # The realm is what distutils' `register` looks its password up by: it must be exactly this.

@@ -82,12 +82,14 @@ class Pages:
 
     @ivar _address: the server's address as users see it.
     @ivar _upstream_configured: whether there is a remote index.
+    @ivar _offline: whether it has what it has, and asks for nothing more.
     """
 
     _address: str
     _upstream_configured: bool
     _reactor: IReactorFromThreads
     _pool: ThreadPool
+    _offline: bool = False
     _static: Mapping[str, tuple[bytes, str]] = field(init=False)
     _templates: Mapping[str, Template] = field(init=False)
     _descriptions: Descriptions = field(init=False)
@@ -108,6 +110,7 @@ class Pages:
         environment.globals |= {
             "address": address,
             "upstream": self._upstream_configured,
+            "offline": self._offline,
             "install": _install_lines(address),
             # A changed file has a changed address: no browser shows a new page in an old dress.
             "static": {
@@ -211,7 +214,7 @@ class Pages:
 
     def _elsewhere(self, query: str, found: tuple[str, ...] | None) -> str | None:
         # Upstream's list of names is never fetched, so a search cannot find what nobody has asked for yet.
-        if found is None or not self._upstream_configured or not is_project_name(query):
+        if found is None or self._offline or not self._upstream_configured or not is_project_name(query):
             return None
         name = normalize(query)
         return None if name in found else name

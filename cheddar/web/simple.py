@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from attrs import define, evolve, field
-from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
@@ -22,6 +22,9 @@ from cheddar.web.responses import Response, page_etag
 
 #: Pages of more files than this are rendered off the reactor.
 _RENDER_ELSEWHERE_FROM = 200
+
+#: What an age is at most in a header (RFC 9111, section 1.2.2).
+_OLDEST = 2**31
 
 OFFERED = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html, text/html, application/json"
 
@@ -126,6 +129,7 @@ class SimplePages:
     _private: bool
     _sightings: Sightings
     _address: str
+    _clock: IReactorTime
     _rendered: RenderedPages = field(factory=RenderedPages, init=False)
 
     def _page(
@@ -178,7 +182,15 @@ class SimplePages:
         # Mirrors take the serial for a promise about the page: it is true where all of the page is in the store.
         serial = project.serial if index.name == "local" else None
         response = self._page(page.body, page.etag, choice, (index.name, root, name), serial, project.serial)
-        return evolve(response, compressed=self._rendered.compressed(root, choice, page))
+        headers = {**response.headers, **self._age(project)}
+        return evolve(response, headers=headers, compressed=self._rendered.compressed(root, choice, page))
+
+    def _age(self, project: Project) -> dict[str, str]:
+        """How long ago upstream confirmed what is remembered of it (RFC 9111, section 5.1)."""
+        if project.checked_at is None:
+            return {}
+        seconds = int(self._clock.seconds() - project.checked_at)
+        return {"Age": str(min(max(0, seconds), _OLDEST))}
 
     async def _render(self, project: Project, root: str, choice: Choice) -> Rendered:
         if len(project.files) < _RENDER_ELSEWHERE_FROM:

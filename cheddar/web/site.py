@@ -39,7 +39,7 @@ class Behind:
 
     @ivar local: the local index. @ivar remote: the remote one. @ivar combined: both.
     @ivar authenticator: knows who somebody is. @ivar permissions: knows what they may do.
-    @ivar store: asked whether it answers. @ivar storage: where uploads go.
+    @ivar store: asked whether it answers. @ivar storage: where uploads go. @ivar cache: where upstream's files are.
     @ivar upstreams: shown in readiness. @ivar address: the address that users see, with a slash at its end.
     @ivar private: whether reading needs a login. @ivar max_upload: the largest file, in bytes.
     @ivar limits: what a client may take of connections and time.
@@ -52,6 +52,7 @@ class Behind:
     permissions: IPermissions
     store: IStore
     storage: IFileStorage
+    cache: IFileStorage
     upstreams: IUpstreams
     address: str
     private: bool
@@ -64,7 +65,9 @@ def make_site(behind: Behind, reactor: IReactorFromThreads, clock: IReactorTime,
     @param pool: renders large pages and descriptions.
     @return: the factory to listen with.
     """
-    pages = Pages(behind.address, bool(behind.upstreams.states()), reactor, pool)
+    states = behind.upstreams.states()
+    offline = all(state.get("offline") for state in states)
+    pages = Pages(behind.address, bool(states), reactor, pool, offline)
     problems = Problems(pages.problem)
     access = Access(behind.authenticator, behind.permissions, behind.address)
     indexes = Indexes(behind.local, behind.remote, behind.combined)
@@ -74,13 +77,14 @@ def make_site(behind: Behind, reactor: IReactorFromThreads, clock: IReactorTime,
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     routes = Routes(app, access, Delivery(reactor, pool), problems)
-    simple_routes(routes, indexes, SimplePages(reactor, pool, behind.private, Sightings(clock), behind.address))
+    simple = SimplePages(reactor, pool, behind.private, Sightings(clock), behind.address, clock)
+    simple_routes(routes, indexes, simple)
     file_routes(routes, indexes, behind.private)
     upload_routes(routes, behind.local)
     manage_routes(routes, behind.local)
     people_routes(routes, indexes, pages, behind.private)
     pypi_json_routes(routes, Documents(indexes, reactor, pool, behind.address, behind.private))
-    status_routes(routes, behind.store, behind.local, behind.storage, behind.upstreams)
+    status_routes(routes, behind.store, behind.local, behind.storage, behind.cache, behind.upstreams)
     routes.handle_errors()
 
     def receive(request: CheddarRequest, length: int | None) -> IncomingUpload:

@@ -18,10 +18,25 @@ from cheddar.web.responses import Response
 _FRESH = {"Cache-Control": "no-store"}
 
 
+#: What the one upstream of INDEX_URL is called in metrics.
+UNNAMED = "default"
+#: States of a circuit breaker.
+_BREAKERS = ("closed", "open", "half-open")
+
+
 def status_routes(
-    routes: Routes, store: IStore, local: IPublishable, storage: IFileStorage, upstreams: IUpstreams
+    routes: Routes,
+    store: IStore,
+    local: IPublishable,
+    storage: IFileStorage,
+    cache: IFileStorage,
+    upstreams: IUpstreams,
 ) -> None:
-    """Register health and metrics."""
+    """
+    Register health and metrics.
+
+    @param storage: where uploads go. @param cache: where upstream's files are kept.
+    """
 
     @routes.authorized_route(Action.OBSERVE, "/health/live")
     async def live(request: CheddarRequest) -> Response:
@@ -38,7 +53,13 @@ def status_routes(
             except CheddarError as error:
                 states[name] = str(error)
                 well = False
-        # Without its upstreams Cheddar goes on serving what it has: that is what it is for.
+        # Without its upstreams Cheddar goes on serving what it has: that is what it is for. And what it cannot keep it
+        # passes on. So neither makes it less than ready.
+        try:
+            await cache.check()
+            states["cache"] = "ok"
+        except CheddarError as error:
+            states["cache"] = f"Files from upstream are passed on and not kept. {error}"
         states["upstreams"] = upstreams.states()
         body = json.dumps({"ready": well, **states}, indent=1).encode() + b"\n"
         return Response(
@@ -50,4 +71,20 @@ def status_routes(
 
     @routes.authorized_route(Action.OBSERVE, "/metrics")
     async def counted(request: CheddarRequest) -> Response:
+        _tell_states(upstreams)
         return Response(body=generate_latest(metrics.registry), content_type=CONTENT_TYPE_LATEST, headers=_FRESH)
+
+
+def _tell_states(upstreams: IUpstreams) -> None:
+    """Bring the gauges of upstreams up to date. The labels are names in the settings: few, and none of a client's."""
+    gauges = (metrics.upstream_up, metrics.upstream_failures, metrics.upstream_breaker)
+    for gauge in gauges:
+        gauge.clear()
+    for state in upstreams.states():
+        if state.get("offline"):
+            continue  # nobody knows
+        name = str(state["name"]) or UNNAMED
+        metrics.upstream_up.labels(name).set(1 if state["ok"] else 0)
+        metrics.upstream_failures.labels(name).set(float(str(state["failures"])))
+        for breaker in _BREAKERS:
+            metrics.upstream_breaker.labels(name, breaker).set(1 if state["breaker"] == breaker else 0)

@@ -15,7 +15,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList, gathe
 from twisted.internet.task import Clock, deferLater
 from zope.interface.verify import verifyObject
 
-from cheddar.errors import NoRoom, NotFound, UpstreamBroken, UpstreamUnavailable
+from cheddar.errors import NotFound, UpstreamBroken, UpstreamUnavailable
 from cheddar.index.downloads import Downloads
 from cheddar.index.upstreams import Upstreams
 from cheddar.interfaces import IArriving
@@ -374,22 +374,6 @@ async def test_stop_gives_up(downloads: Downloads, evil: EvilUpstream, reactor: 
     await downloads.stop()
     assert await taking is UpstreamUnavailable
     await until(lambda: kept(tmp_path) == [], reactor)
-
-
-async def test_a_full_disk(evil: EvilUpstream, node: Any, reactor: Any, tmp_path: Path) -> None:
-    """Where the disk takes no more, who waits is told, nothing is left, and later files are served again."""
-    import resource
-
-    evil.add_file("big", NAME, CONTENT)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
-    try:
-        with pytest.raises(NoRoom):
-            await take(await node.downloads.follow(KEY, file_of(evil)))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    await until(lambda: kept(tmp_path) == [], reactor)
-    assert await take(await node.downloads.follow(KEY, file_of(evil))) == CONTENT
 
 
 async def test_without_an_upstream(node: Any, evil: EvilUpstream, reactor: Any) -> None:

@@ -474,6 +474,31 @@ async def test_refresh(node: Node, evil: EvilUpstream, clock: Clock) -> None:
     assert await versions(node, "bad") == ["1.0"]
     assert evil.hits["GET /simple/one/"] == 1
     assert await node.index.refresh() == 0
+    kept = await node.store.pages.get("remote", "old")
+    assert kept is not None
+    assert kept.project is not None, "not refreshed any more is not forgotten"
+
+
+async def test_refresh_spreads_out(node: Node, evil: EvilUpstream, clock: Clock) -> None:
+    """Listings that were fetched together are refreshed at different times, each once, before clients find them due."""
+    names = [f"project-{number}" for number in range(40)]
+    for name in names:
+        add(evil, name=name)
+        await node.index.project(name)
+    evil.hits.clear()
+    clock.advance(539)
+    assert await node.index.refresh() == 0
+    counts = []
+    for _ in range(4):
+        clock.advance(15)
+        counts.append(await node.index.refresh())
+    clock.advance(1)
+    for name in names:
+        await node.index.project(name)
+    counts.append(await node.index.refresh())
+    assert sum(counts) == len(names)
+    assert all(0 < count < 25 for count in counts[:4]), counts
+    assert evil.hits == {f"GET /simple/{name}/": 1 for name in names}
 
 
 async def test_refresh_takes_the_latest_first(node: Node, evil: EvilUpstream, clock: Clock, reactor: Any) -> None:

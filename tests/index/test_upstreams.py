@@ -152,5 +152,7 @@ def test_an_upstream_that_is_gone_from_the_settings(two: Two) -> None:
     upstreams = two.together()
     assert upstreams.knows(Project("p", upstream="a"))
     assert not upstreams.knows(Project("p", upstream="gone"))
+    assert upstreams.knows(Project("p", upstream="a"), two.a.url)
+    assert not upstreams.knows(Project("p", upstream="a"), two.b.url), "it has moved"
     with pytest.raises(UpstreamUnavailable):
         upstreams.of("gone")

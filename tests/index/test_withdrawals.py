@@ -96,6 +96,21 @@ def test_changed_bytes_are_pinned() -> None:
     assert back.project == listing(ONE, TWO)
 
 
+def test_other_digests_than_before() -> None:
+    """Those first seen go on being asked of the bytes: a listing cannot leave them out to have others accepted."""
+    bare = evolve(ONE, digests={"md5": "a" * 32})
+    followed = follow(known(bare), listing(ONE), SAFE, AT)
+    assert followed.project is not None
+    assert followed.project.files == (evolve(ONE, digests={"md5": "a" * 32, "sha256": "1" * 64}),)
+    assert followed.events == ()
+    weak = evolve(ONE, digests={"sha1": "a" * 40})
+    (event,) = follow(known(weak), listing(evolve(ONE, digests={"sha1": "b" * 40})), SAFE, AT).events
+    assert (event.action, event.detail) == (
+        "upstream.changed",
+        f"upstream lists the sha1 {'b' * 40} under this name now",
+    )
+
+
 def test_changed_bytes_are_withheld() -> None:
     """Where the setting says so, nobody gets either."""
     policy = WithdrawalPolicy(on_changed="withhold")
@@ -147,6 +162,7 @@ def test_a_deleted_project_is_withheld() -> None:
     back = follow(page(gone), listing(OTHER_TWO), SAFE, AT)
     assert back.project is not None
     assert back.project.files == (evolve(TWO, withdrawal=CHANGED),)
+    assert actions(back) == [("upstream.restored", ""), ("upstream.changed", TWO.filename)]
 
 
 @pytest.mark.parametrize("on_removed", ["mark", "keep"])

@@ -328,10 +328,10 @@ async def test_check_says_whether_files_can_be_written(storage: Any, root: Path)
     """Readiness is true: it fails when the folder cannot be written."""
     await storage.check()
     assert partial_files(root) == []
-    (root / ".incoming").rename(root / "moved")
+    root.rename(root.with_name("moved"))
     with pytest.raises(NoRoom):
         await storage.check()
-    (root / "moved").rename(root / ".incoming")
+    root.with_name("moved").rename(root)
     await storage.check()
 
 

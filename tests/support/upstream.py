@@ -83,6 +83,11 @@ class EvilUpstream:
         return f"{'https' if self.tls else 'http'}://{self.host}:{self.port}"
 
     @property
+    def open_connections(self) -> int:
+        """How many connections there are now."""
+        return 0 if self._factory is None else len(self._factory.protocols)
+
+    @property
     def url(self) -> str:
         """The address of the Simple API."""
         return f"{self.origin}/simple/"

@@ -116,3 +116,24 @@ def test_by_origin() -> None:
     assert breakers.of(own) is own_breaker
     assert not own_breaker.failures
     assert breakers.of(Origin("https", "files.example", 443)) is not other
+
+
+def test_state() -> None:
+    """What is shown of it: closed, open after five failures, half-open while one may try, open again if it fails."""
+    clock = Clock()
+    breaker = failing(clock, 4)
+    assert breaker.state == "closed"
+    breaker.bad("Upstream is down.")
+    assert breaker.state == "open"
+    clock.advance(0.9)
+    assert breaker.state == "open"
+    clock.advance(0.1)
+    assert breaker.state == "half-open"
+    breaker.enter()
+    assert breaker.state == "half-open"
+    breaker.bad("Upstream is down.")
+    assert breaker.state == "open"
+    clock.advance(2)
+    breaker.enter()
+    breaker.good()
+    assert breaker.state == "closed"

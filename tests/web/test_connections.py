@@ -546,6 +546,7 @@ async def test_a_failure_nobody_foresaw(cheddar: CheddarHere, reactor: Any, noth
         permissions=Permissions(),
         store=store,
         storage=index,
+        cache=index,
         upstreams=Upstreams(),
         address="http://cheddar.example/",
         private=False,
