@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.python.threadpool import ThreadPool
 
-from cheddar.settings_upstreams import UpstreamSettings
+from cheddar.settings.upstreams import UpstreamSettings
 from cheddar.upstream.client import Upstream
 from cheddar.upstream.credentials import find_credentials
 from cheddar.upstream.proxies import proxies

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from attrs import field, frozen
 
 from cheddar.errors import SettingsError
-from cheddar.settings_upstreams import UpstreamSettings
+from cheddar.settings.upstreams import UpstreamSettings
 from cheddar.upstream.addresses import Origin, Target
 
 

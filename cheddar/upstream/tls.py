@@ -15,7 +15,7 @@ from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
 from cheddar.errors import SettingsError
-from cheddar.settings_upstreams import UpstreamSettings
+from cheddar.settings.upstreams import UpstreamSettings
 from cheddar.upstream.addresses import Origin
 
 _CERTIFICATE = re.compile(b"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)

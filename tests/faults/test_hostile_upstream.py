@@ -23,7 +23,7 @@ from cheddar import metrics
 from cheddar.auth.passwords import hash_password
 from cheddar.model import User
 from cheddar.settings import Settings
-from cheddar.settings_upstreams import read_upstreams
+from cheddar.settings.upstreams import read_upstreams
 from tests.conformance.served import HTML, Served
 from tests.faults.conftest import (
     CONTENT,

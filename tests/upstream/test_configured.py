@@ -14,7 +14,7 @@ from twisted.python.threadpool import ThreadPool
 
 from cheddar.errors import SettingsError, UpstreamUnavailable
 from cheddar.model import Fetched, Validators
-from cheddar.settings_upstreams import UpstreamSettings
+from cheddar.settings.upstreams import UpstreamSettings
 from cheddar.upstream import Upstream, configured
 from tests.support.upstream import EvilUpstream
 from tests.upstream.certificates import pem_for

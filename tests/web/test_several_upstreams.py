@@ -20,7 +20,7 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from cheddar.settings import Settings
-from cheddar.settings_upstreams import read_upstreams
+from cheddar.settings.upstreams import read_upstreams
 from tests.support.attestations import PUBLISH, attest, provenance_of
 from tests.support.distributions import core_metadata_of, make_sdist, make_wheel
 from tests.support.later import LaterReactor

@@ -10,7 +10,7 @@ import pytest
 import pytest_twisted
 
 from cheddar.settings import Settings
-from cheddar.settings_upstreams import read_upstreams
+from cheddar.settings.upstreams import read_upstreams
 from tests.support.distributions import make_wheel
 from tests.support.later import LaterReactor
 from tests.support.server import CheddarHere

@@ -12,7 +12,7 @@ import pytest_twisted
 from twisted.internet.task import deferLater
 
 from cheddar.settings import Settings
-from cheddar.settings_upstreams import read_upstreams
+from cheddar.settings.upstreams import read_upstreams
 from tests.support.distributions import make_wheel
 from tests.support.later import LaterReactor
 from tests.support.server import CheddarHere

@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 from collections.abc import Callable
 from ipaddress import ip_network
-from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
 from attrs import define, field
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
-from cheddar import systemd
-from cheddar._version import __version__
 from cheddar.auth.passwords import PasswordAuthenticator
 from cheddar.auth.permissions import Permissions
 from cheddar.deferreds import returns_deferred
-from cheddar.errors import CheddarError, NoRoom, SettingsError
+from cheddar.errors import CheddarError, NoRoom
 from cheddar.index.combined import CombinedIndex
 from cheddar.index.downloads import Downloads
 from cheddar.index.local import LocalIndex
@@ -37,20 +31,17 @@ from cheddar.index.store_memory import StoreMemory
 from cheddar.index.upstreams import Source, Upstreams
 from cheddar.index.withdrawals import WithdrawalPolicy
 from cheddar.interfaces import IStore
+from cheddar.service.announcements import Watchdog, announce
+from cheddar.service.doors import Doors
 from cheddar.settings import Settings
-from cheddar.settings_upstreams import UpstreamSettings
-from cheddar.settings_values import hide_userinfo
+from cheddar.settings.upstreams import UpstreamSettings
 from cheddar.storage.audit import AuditFile
 from cheddar.storage.filesystem import FilesystemStorage
 from cheddar.store.redis import RedisStore
 from cheddar.store.sqlite import SQLiteStore
 from cheddar.upstream import configured
 from cheddar.web.channel import Limits
-from cheddar.web.request import CheddarSite, Drain
 from cheddar.web.site import Behind, make_site
-
-#: Idle connections are left open for so long after the last answer: a request may be on its way.
-GRACE_SECONDS = 1.0
 
 
 def open_store(settings: Settings, reactor: Any) -> IStore:
@@ -194,9 +185,14 @@ class Cheddar(Service):
             reactor,
             work,
         )
-        await self._listen(site)
-        self._announce()
-        self._watch(work)
+        doors = Doors(settings, reactor)
+        self._stops.append(doors.close)
+        await doors.open(site)
+        self.ports = doors.ports
+        announce(settings, self.store.description)
+        watchdog = Watchdog(reactor, work)
+        self._stops.append(watchdog.stop)
+        watchdog.start()
 
     def _source(self, settings: UpstreamSettings, pool: ThreadPool) -> Source:
         upstream = configured(settings, os.environ, reactor=self._reactor, pool=pool)
@@ -212,74 +208,6 @@ class Cheddar(Service):
 
         self._stops.append(stop)
         return pool
-
-    async def _listen(self, site: CheddarSite) -> None:
-        descriptions = self._settings.listen or (f"tcp:{self._settings.port}",)
-        if systemd.hands_sockets_over(os.environ) and not any(item.startswith("systemd:") for item in descriptions):
-            raise SettingsError(
-                "systemd hands a socket over, and no endpoint takes it: nobody would answer there. Serve with "
-                "--listen systemd:domain=INET:name=..., or without the socket unit."
-            )
-
-        async def drain() -> None:
-            systemd.notify(os.environ, "STOPPING=1")
-            for port in self.ports:
-                await maybeDeferred(port.stopListening)
-            cut = await Drain(site, self._reactor, self._settings.drain_timeout).wait()
-            if cut:
-                self._log.warn("{cut} requests were cut after the drain timeout", cut=cut)
-            end = self._reactor.seconds() + GRACE_SECONDS
-            while site.idle() and self._reactor.seconds() < end:
-                await deferLater(self._reactor, 0.02, lambda: None)
-            site.close_idle()
-
-        self._stops.append(lambda: Deferred.fromCoroutine(drain()))
-        for description in descriptions:
-            try:
-                port = await serverFromString(self._reactor, description).listen(site)
-            except Exception as error:  # every kind of endpoint fails in its own way
-                wrong = str(error)
-                if description.startswith("systemd:") and isinstance(error, LookupError):
-                    wrong = "systemd has handed over no socket of this name or number, or none that has a name"
-                raise SettingsError(f"Cannot serve on the endpoint {description}: {wrong}") from error
-            self.ports.append(port)
-            self._log.info("Listening on {address}", address=port.getHost())
-
-    def _announce(self) -> None:
-        address = self._settings.address
-        self._log.info("Cheddar {version} serves {address}", version=__version__, address=address)
-        self._log.info("  store:    {store}", store=self.store.description)
-        self._log.info("  files:    {folder}", folder=str(self._settings.local_dir.resolve()))
-        if self._settings.reserved_names:
-            self._log.info("  reserved: {names}", names=" ".join(self._settings.reserved_names))
-        self._log.info("  install:  pip install --index-url {address}simple/ NAME", address=address)
-        self._log.info("  add user: {command}", command=" ".join(self._add_user_command()))
-        systemd.notify(os.environ, f"READY=1\nSTATUS=Serving {address}")
-
-    def _add_user_command(self) -> list[str]:
-        """The line to paste: the command beside the twistd that runs, on the same store."""
-        beside = Path(sys.argv[0]).with_name("cheddar")
-        program = os.path.relpath(beside) if beside.exists() else "cheddar"
-        if self._settings.redis:
-            where = ["--redis", hide_userinfo(self._settings.redis)]
-        else:
-            where = ["--data-dir", str(self._settings.data_dir)]
-        return [min(program, str(beside), key=len) if beside.exists() else program, *where, "user", "add", "NAME"]
-
-    def _watch(self, pool: ThreadPool) -> None:
-        """Tell systemd's watchdog that the reactor and a worker thread answer; nothing else may decide that."""
-        interval = systemd.watchdog_interval(os.environ)
-        if interval is None:
-            return
-
-        def beat() -> None:
-            pool.callInThread(self._reactor.callFromThread, systemd.notify, os.environ, "WATCHDOG=1")
-            self._beat = self._reactor.callLater(interval / 3, beat)
-
-        beat()
-        self._stops.append(lambda: maybeDeferred(self._beat.cancel))
-
-    _beat: Any = field(default=None, init=False)
 
     @returns_deferred
     async def stopService(self) -> None:

@@ -1,34 +1,19 @@
-"""
-The values that rooms hand to each other: frozen, without behaviour that needs I/O.
-
-Times are aware L{datetime.datetime} values in UTC; sizes are bytes; digests are lower-case hexadecimal.
-"""
+"""Projects and what they consist of."""
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
 
 from attrs import field, frozen
-from packaging.version import InvalidVersion, Version
+
+from cheddar.model.versions import version_key
 
 NO_DIGESTS: Mapping[str, str] = MappingProxyType({})
 
 #: Digests by which a file can be addressed and verified, best first.
 STRONG_DIGESTS = ("sha256", "sha512", "sha384", "blake2b_256")
-
-
-class Action(enum.Enum):
-    """What a request does; every route states one."""
-
-    READ = "read"
-    UPLOAD = "upload"
-    YANK = "yank"
-    DELETE = "delete"
-    #: The state of the server itself: health and metrics, open to whoever reaches the port.
-    OBSERVE = "observe"
 
 
 @frozen
@@ -147,100 +132,6 @@ class ProjectList:
 
 
 @frozen
-class Validators:
-    """
-    What a conditional request to upstream needs (RFC 9110, section 13), and what shows that an answer is an old one.
-
-    @ivar etag: the C{ETag} as upstream sent it.
-    @ivar last_modified: the C{Last-Modified} as upstream sent it.
-    @ivar serial: the C{X-PyPI-Last-Serial} as upstream sent it: it grows with each change of the project.
-    @ivar url: the address of the upstream that sent them: to another one they say nothing.
-    """
-
-    etag: str | None = None
-    last_modified: str | None = None
-    serial: int | None = None
-    url: str = ""
-
-
-@frozen
-class Fetched:
-    """Upstream's answer for a project: its page, and the validators for the next question."""
-
-    project: Project
-    validators: Validators
-
-
-@frozen
-class NotModified:
-    """Upstream's answer that the page is still what it was."""
-
-
-@frozen
-class Ranged:
-    """
-    A part of one of upstream's files.
-
-    @ivar data: the bytes; never none.
-    @ivar first: the position of the first of them.
-    @ivar total: how many bytes the whole file has.
-    """
-
-    data: bytes = field(repr=False)
-    first: int
-    total: int
-
-
-@frozen
-class CachedPage:
-    """
-    A remembered answer of upstream.
-
-    @ivar project: the listing, or None where upstream said that there is none (404).
-    @ivar validators: for the next conditional request.
-    @ivar checked_at: when upstream last confirmed this, in seconds since the epoch.
-    @ivar asked_at: when a client last asked for it, in seconds since the epoch.
-    @ivar missing_since: when upstream first answered 404 for a project that this still lists, or None.
-    @ivar withdrawn: files that were seen and are offered no more; their digests are remembered all the same.
-    """
-
-    project: Project | None
-    validators: Validators = Validators()
-    checked_at: float = 0.0
-    asked_at: float = 0.0
-    missing_since: float | None = None
-    withdrawn: tuple[File, ...] = ()
-
-    @property
-    def listed(self) -> bool:
-        """Whether the project belongs on a project list (PEP 792)."""
-        return self.project is not None and self.project.status != QUARANTINED
-
-
-@frozen(kw_only=True)
-class Event:
-    """
-    Something that an audit should find again.
-
-    @ivar action: what happened, in one word or two with a dot, such as C{upstream.removed}.
-    @ivar at: when.
-    @ivar project: the normalized name of the project.
-    @ivar filename: which file, or empty for all of the project.
-    @ivar digest: the file's SHA-256, or what else is known, or empty.
-    @ivar who: the user, or the upstream, that did it.
-    @ivar detail: what else there is to know, for people.
-    """
-
-    action: str
-    at: datetime
-    project: str
-    filename: str = ""
-    digest: str = ""
-    who: str = ""
-    detail: str = ""
-
-
-@frozen
 class Selector:
     """
     Which files of a project are meant.
@@ -267,44 +158,6 @@ class Release:
 
 
 @frozen
-class User:
-    """
-    @ivar name: the user's name.
-    @ivar password: what the store holds: an argon2 hash, or plain text set by hand.
-    """
-
-    name: str
-    password: str = field(repr=False)
-
-
-@frozen
-class Credentials:
-    """A name and a password as the client sent them."""
-
-    username: str
-    password: str = field(repr=False)
-
-
-@frozen
-class Identity:
-    """
-    Who is asking.
-
-    @ivar name: the user's name; empty for somebody who did not log in.
-    """
-
-    name: str = ""
-
-    @property
-    def anonymous(self) -> bool:
-        """Whether nobody logged in."""
-        return not self.name
-
-
-ANONYMOUS = Identity()
-
-
-@frozen
 class CoreMetadata:
     """
     Core metadata as read from a file.
@@ -325,36 +178,7 @@ class CoreMetadata:
     raw: bytes = field(repr=False)
 
 
-def version_key(version: str) -> tuple[int, Version | None, str]:
-    """A sort key for versions, oldest first; what PEP 440 cannot read comes before all else."""
-    try:
-        return (1, Version(version), "")
-    except InvalidVersion:
-        return (0, None, version)
-
-
-def normalize_version(version: str) -> str:
-    """The normalized form of C{version} (PEP 440), or C{version} itself where it does not parse."""
-    try:
-        return str(Version(version))
-    except InvalidVersion:
-        return version
-
-
-def is_prerelease(version: str) -> bool:
-    """Whether C{version} is a pre-release or a development release (PEP 440); what does not parse is not."""
-    try:
-        return Version(version).is_prerelease
-    except InvalidVersion:
-        return False
-
-
 def sort_files(files: tuple[File, ...] | list[File]) -> tuple[File, ...]:
     """Files in the order in which an index lists them: by version, then by name."""
     keys = {version: version_key(version) for version in {file.version for file in files}}
     return tuple(sorted(files, key=lambda file: (keys[file.version], file.filename)))
-
-
-def sort_versions(versions: set[str] | tuple[str, ...] | list[str]) -> tuple[str, ...]:
-    """Versions without repetition, oldest first."""
-    return tuple(sorted(set(versions), key=version_key))

@@ -9,7 +9,7 @@ import pytest
 
 from cheddar.errors import SettingsError
 from cheddar.settings import Settings, describe, load
-from cheddar.settings_upstreams import UpstreamSettings, read_upstreams
+from cheddar.settings.upstreams import UpstreamSettings, read_upstreams
 
 
 def read(*tables: dict[str, Any]) -> tuple[UpstreamSettings, ...]:

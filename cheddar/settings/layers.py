@@ -1,5 +1,5 @@
 """
-What can be set, its defaults, and where a value in force came from.
+Where a value in force came from.
 
 A default gives way to the settings file, the file to C{CHEDDAR_<NAME>} in the environment, that to an option.
 """
@@ -14,142 +14,17 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 from attrs import evolve, fields_dict, frozen
-from distlib.index import DEFAULT_INDEX
 
 from cheddar.errors import SettingsError
-from cheddar.settings_file import read_settings_file
-from cheddar.settings_upstreams import UpstreamSettings, read_upstreams
-from cheddar.settings_values import NETWORKS, hide_userinfo, networks, patterns, points_somewhere, wrong
+from cheddar.settings.file import read_settings_file
+from cheddar.settings.known import Settings
+from cheddar.settings.upstreams import read_upstreams
+from cheddar.settings.values import NETWORKS, hide_userinfo, networks, patterns, points_somewhere, wrong
 
 PREFIX = "CHEDDAR_"
 
 #: The variable that names the settings file, where no option does.
 FILE_VARIABLE = PREFIX + "SETTINGS"
-
-
-def public_index() -> str:
-    """The Simple API of the public index: the origin of distlib's constant, so that no address is spelled here."""
-    parts = urlsplit(DEFAULT_INDEX)
-    return f"{parts.scheme}://{parts.netloc}/simple/"
-
-
-@frozen(kw_only=True)
-class Settings:
-    """All settings, typed. Attribute names are the settings' names in lower case."""
-
-    # The Simple API that the remote index stands for; empty: no remote index. A slash at its end is optional.
-    index_url: str = public_index()
-    # Several upstreams in place of INDEX_URL: tables [[upstream]] of the settings file.
-    upstream: tuple[UpstreamSettings, ...] = ()
-    # Whether no upstream is ever asked, and only what is here is served.
-    offline: bool = False
-    # Files that upstream no longer lists: not offered any more, offered as yanked, or offered as before.
-    on_removed: Literal["withhold", "mark", "keep"] = "withhold"
-    # Files under whose name upstream has other bytes now: the first ones are offered, or none.
-    on_changed: Literal["pin", "withhold"] = "pin"
-    # Everything that Cheddar keeps lies below this directory unless set apart.
-    data_dir: Path = Path("var")
-    # Uploaded files: releases/ and pre-releases/ below it. Empty: DATA_DIR/local.
-    local_cache_dir: Path | None = None
-    # Cached files of upstream, the same way. Empty: DATA_DIR/remote.
-    remote_cache_dir: Path | None = None
-    # What is noted for audits, a JSON object a line. Empty: DATA_DIR/audit.jsonl.
-    audit_log: Path | None = None
-    # redis://, rediss:// or unix:// address of the metadata store; empty: the embedded store in DATA_DIR.
-    redis_url: str = ""
-    # The short form of REDIS_URL: a host name, on the default port.
-    redis_hostname: str = ""
-    # The TCP port that HTTP is served on.
-    port: int = 5000
-    # Endpoint descriptions (Twisted's) to serve on instead of PORT.
-    listen: tuple[str, ...] = ()
-    # The address that users see, in pages and logs; empty: http://localhost:PORT/. The request's Host is never used.
-    public_url: str = ""
-    # Seconds that a cached listing is served without asking upstream.
-    versions_short_ttl: int = 600
-    # Seconds after the last request for a listing during which it goes on being refreshed.
-    versions_long_ttl: int = 3 * 24 * 3600
-    # Seconds after which an upstream that sends nothing is given up.
-    get_timeout: int = 20
-    # Seconds that a client waits for a listing that is not cached, before it is told to come again.
-    listing_wait: int = 12
-    # Seconds that upstream's "no such project" is remembered.
-    negative_ttl: int = 300
-    # Seconds between two turns of the refresh loop, and how many listings it fetches at a time.
-    refresh_interval: int = 60
-    refresh_concurrency: int = 4
-    # Connections kept open to upstream.
-    upstream_connections: int = 16
-    # How many recent uploads the history shows.
-    history_size: int = 50
-    # Whether reading needs a login too.
-    read_auth: bool = False
-    # What a plain text password in the store means: replaced by its hash at the first login, accepted, or refused.
-    plaintext_passwords: Literal["upgrade", "accept", "reject"] = "upgrade"
-    # Whether a removed file's name may come back with other bytes.
-    filename_reuse: Literal["allow", "never"] = "allow"
-    # Names that upstream is never asked for, and that only who was granted them may create: acme, acme-*, acme*.
-    reserved_names: tuple[str, ...] = ()
-    # Whether files are refused whose names are not normalized (PEP 427, PEP 625).
-    strict_names: bool = False
-    # Seconds for the headers of a request; bytes a second that a body must bring; seconds for a reader to take 64 KiB.
-    header_timeout: int = 20
-    body_rate: int = 1024
-    stall_timeout: int = 60
-    # Connections of clients, in all and of one address; networks of proxies, to which the second does not apply.
-    max_connections: int = 8192
-    max_connections_per_address: int = 1024
-    trusted_proxies: tuple[str, ...] = ()
-    # The largest upload, in bytes.
-    max_upload: int = 4 * 1024**3
-    # Seconds that requests under way get when the server stops.
-    drain_timeout: int = 60
-
-    @property
-    def local_dir(self) -> Path:
-        """Where uploaded files lie."""
-        return self.local_cache_dir or self.data_dir / "local"
-
-    @property
-    def remote_dir(self) -> Path:
-        """Where cached files of upstream lie."""
-        return self.remote_cache_dir or self.data_dir / "remote"
-
-    @property
-    def address(self) -> str:
-        """The address that users see, with a slash at its end."""
-        return (self.public_url or f"http://localhost:{self.port}/").rstrip("/") + "/"
-
-    @property
-    def audit_file(self) -> Path:
-        """What is noted for audits."""
-        return self.audit_log or self.data_dir / "audit.jsonl"
-
-    @property
-    def upstreams(self) -> tuple[UpstreamSettings, ...]:
-        """The upstreams in the order in which they are asked; none where there is no remote index."""
-        if self.upstream:
-            chosen = self.upstream
-        elif self.index_url:
-            chosen = (UpstreamSettings(url=self.index_url.rstrip("/") + "/"),)
-        else:
-            return ()
-        return tuple(
-            evolve(
-                upstream,
-                timeout=upstream.timeout or self.get_timeout,
-                connections=upstream.connections or self.upstream_connections,
-            )
-            for upstream in chosen
-        )
-
-    @property
-    def redis(self) -> str:
-        """The address of the Redis store, or empty."""
-        if self.redis_url or not self.redis_hostname:
-            return self.redis_url
-        host = f"[{self.redis_hostname}]" if ":" in self.redis_hostname else self.redis_hostname
-        return f"redis://{host}:6379"
 
 
 @frozen

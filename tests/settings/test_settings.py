@@ -10,7 +10,7 @@ from attrs import fields_dict
 
 from cheddar.errors import SettingsError
 from cheddar.settings import Loaded, Settings, describe, load, public_index
-from cheddar.settings_values import hide_userinfo
+from cheddar.settings.values import hide_userinfo
 
 
 def loaded(

@@ -1,0 +1,59 @@
+"""
+The values that rooms hand to each other: frozen, without behaviour that needs I/O.
+
+Times are aware L{datetime.datetime} values in UTC; sizes are bytes; digests are lower-case hexadecimal.
+"""
+
+from cheddar.model.people import ANONYMOUS, Action, Credentials, Event, Identity, User
+from cheddar.model.projects import (
+    CHANGED,
+    CLOSED_STATUSES,
+    NO_DIGESTS,
+    QUARANTINED,
+    REMOVED,
+    STATUSES,
+    STRONG_DIGESTS,
+    CoreMetadata,
+    File,
+    Listed,
+    Project,
+    ProjectList,
+    Release,
+    Selector,
+    sort_files,
+)
+from cheddar.model.upstream import CachedPage, Fetched, NotModified, Ranged, Validators
+from cheddar.model.versions import is_prerelease, normalize_version, sort_versions, version_key
+
+__all__ = [
+    "ANONYMOUS",
+    "Action",
+    "Credentials",
+    "Event",
+    "Identity",
+    "User",
+    "CHANGED",
+    "CLOSED_STATUSES",
+    "NO_DIGESTS",
+    "QUARANTINED",
+    "REMOVED",
+    "STATUSES",
+    "STRONG_DIGESTS",
+    "CoreMetadata",
+    "File",
+    "Listed",
+    "Project",
+    "ProjectList",
+    "Release",
+    "Selector",
+    "sort_files",
+    "CachedPage",
+    "Fetched",
+    "NotModified",
+    "Ranged",
+    "Validators",
+    "is_prerelease",
+    "normalize_version",
+    "sort_versions",
+    "version_key",
+]

@@ -1,0 +1,73 @@
+"""Where requests come in: the endpoints, and how they are closed without losing a request."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from cheddar import systemd
+from cheddar.deferreds import returns_deferred
+from cheddar.errors import SettingsError
+from cheddar.settings import Settings
+from cheddar.web.request import CheddarSite, Drain
+
+#: Idle connections are left open for so long after the last answer: a request may be on its way.
+GRACE_SECONDS = 1.0
+
+
+@define(eq=False)
+class Doors:
+    """
+    @ivar ports: what listens.
+    """
+
+    _settings: Settings
+    _reactor: Any
+    ports: list[IListeningPort] = field(factory=list, init=False)
+    _site: CheddarSite | None = field(default=None, init=False)
+
+    _log = Logger()
+
+    async def open(self, site: CheddarSite) -> None:
+        """Listen on all endpoints. [SettingsError]"""
+        descriptions = self._settings.listen or (f"tcp:{self._settings.port}",)
+        if systemd.hands_sockets_over(os.environ) and not any(item.startswith("systemd:") for item in descriptions):
+            raise SettingsError(
+                "systemd hands a socket over, and no endpoint takes it: nobody would answer there. Serve with "
+                "--listen systemd:domain=INET:name=..., or without the socket unit."
+            )
+        self._site = site
+        for description in descriptions:
+            try:
+                port = await serverFromString(self._reactor, description).listen(site)
+            except Exception as error:  # every kind of endpoint fails in its own way
+                wrong = str(error)
+                if description.startswith("systemd:") and isinstance(error, LookupError):
+                    wrong = "systemd has handed over no socket of this name or number, or none that has a name"
+                raise SettingsError(f"Cannot serve on the endpoint {description}: {wrong}") from error
+            self.ports.append(port)
+            self._log.info("Listening on {address}", address=port.getHost())
+
+    @returns_deferred
+    async def close(self) -> None:
+        """Let nobody in any more, and wait until the requests under way are answered."""
+        site = self._site
+        if site is None:
+            return
+        systemd.notify(os.environ, "STOPPING=1")
+        for port in self.ports:
+            await maybeDeferred(port.stopListening)
+        cut = await Drain(site, self._reactor, self._settings.drain_timeout).wait()
+        if cut:
+            self._log.warn("{cut} requests were cut after the drain timeout", cut=cut)
+        end = self._reactor.seconds() + GRACE_SECONDS
+        while site.idle() and self._reactor.seconds() < end:
+            await deferLater(self._reactor, 0.02, lambda: None)
+        site.close_idle()
