@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
-from ipaddress import ip_network
 from secrets import token_hex
 from typing import Any
 
@@ -41,6 +40,7 @@ from cheddar.store.redis import RedisStore
 from cheddar.store.sqlite import SQLiteStore
 from cheddar.upstream import configured
 from cheddar.web.channel import Limits
+from cheddar.web.clients import TrustedProxies
 from cheddar.web.site import Behind, make_site
 
 
@@ -178,7 +178,7 @@ class Cheddar(Service):
                     stall_seconds=settings.stall_timeout,
                     connections=settings.max_connections,
                     per_address=settings.max_connections_per_address,
-                    trusted=tuple(map(ip_network, settings.trusted_proxies)),
+                    trusted=TrustedProxies.named(settings.trusted_proxies),
                 ),
             ),
             reactor,

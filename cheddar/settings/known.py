@@ -81,9 +81,11 @@ class Settings:
     header_timeout: int = 20
     body_rate: int = 1024
     stall_timeout: int = 60
-    # Connections of clients, in all and of one address; networks of proxies, to which the second does not apply.
+    # Connections of clients, in all and of one address.
     max_connections: int = 8192
     max_connections_per_address: int = 1024
+    # Addresses and networks of proxies; unix: whoever connects to a socket that is a file. The number for one address
+    # does not apply to them, and their X-Forwarded-For says who their clients are.
     trusted_proxies: tuple[str, ...] = ()
     # The largest upload, in bytes.
     max_upload: int = 4 * 1024**3

@@ -11,7 +11,7 @@ from cheddar.errors import SettingsError
 from cheddar.names import PATTERNS, normalize_pattern
 
 #: What L{networks} reads, in words for who wrote something else.
-NETWORKS = "IP addresses and networks (10.0.0.0/8)"
+NETWORKS = "IP addresses and networks (10.0.0.0/8), or unix"
 
 
 def hide_userinfo(url: str) -> str:
@@ -34,10 +34,11 @@ def patterns(place: str, items: Iterable[str]) -> tuple[str, ...]:
 
 
 def networks(place: str, items: Iterable[str]) -> tuple[str, ...]:
-    """Addresses and networks, as they were written."""
+    """Addresses and networks, and C{unix} for sockets that are files, as they were written."""
     for item in items:
         try:
-            ip_network(item)
+            if item != "unix":
+                ip_network(item)
         except ValueError:
             wrong(place, f"a list of {NETWORKS}", item)
     return tuple(items)

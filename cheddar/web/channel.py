@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any
 
 from attrs import define, field, frozen
@@ -15,6 +14,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
 from cheddar import metrics
+from cheddar.web.clients import TrustedProxies, counted_as
 
 #: Seconds between two looks at all connections.
 INTERVAL = 1.0
@@ -34,7 +34,8 @@ class Limits:
     @ivar connections: at a time.
     @ivar per_address: connections at a time of one IP address; or of one network of 64 bits of IPv6, which is what
         one subscriber has.
-    @ivar trusted: proxies, which stand for many clients: C{per_address} does not count for them.
+    @ivar trusted: proxies, which stand for many clients: C{per_address} does not count for them, and they say who
+        their clients are.
     """
 
     header_seconds: float = 20.0
@@ -43,7 +44,7 @@ class Limits:
     stall_seconds: float = 60.0
     connections: int = 8192
     per_address: int = 1024
-    trusted: tuple[IPv4Network | IPv6Network, ...] = ()
+    trusted: TrustedProxies = TrustedProxies()
 
 
 class PacedChannel(HTTPChannel):
@@ -194,17 +195,7 @@ class Census:
         metrics.connections.set(len(self.channels))
 
     def _counted(self, host: str) -> str | None:
-        try:
-            address = ip_address(host.partition("%")[0])
-        except ValueError:
-            return None
-        if address.version == 6 and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        if any(address in network for network in self.limits.trusted if network.version == address.version):
-            return None
-        if address.version == 6:
-            return str(IPv6Network((int(address) >> 64 << 64, 64)))
-        return str(address)
+        return None if self.limits.trusted.include(host) else counted_as(host)
 
     def _look(self) -> None:
         now = self._clock.seconds()

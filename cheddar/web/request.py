@@ -9,6 +9,7 @@ is read and dropped, so that its sender still gets to read the answer.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from io import BytesIO
 from typing import Any, Protocol, cast
 from urllib.parse import unquote_to_bytes
@@ -97,6 +98,16 @@ class CheddarRequest(Request):
         super().__init__(channel, *args, **kwargs)
         # Twisted sets this no sooner than it processes the request; its client may leave before that.
         self.site = channel.site
+        self._peer = str(getattr(channel.getPeer(), "host", None) or "")
+
+    @cached_property
+    def client_address(self) -> str:
+        """
+        The IP address that the request comes from, once its headers are here; C{unix} where it has none. A proxy's
+        C{X-Forwarded-For} counts where TRUSTED_PROXIES names that proxy, and nowhere else.
+        """
+        forwarded = self.requestHeaders.getRawHeaders(b"x-forwarded-for", [])
+        return self.site.census.limits.trusted.client(self._peer, [value.decode("latin-1") for value in forwarded])
 
     def gotLength(self, length: int | None) -> None:
         """All headers are here; what happens to the body is decided now."""
