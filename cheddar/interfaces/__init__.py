@@ -10,7 +10,7 @@ from __future__ import annotations
 from cheddar.interfaces.files import IArriving, IFileStorage, IFileView, IFileWriter, IStoredFile
 from cheddar.interfaces.indexes import IIndex, IPublishable, IRefreshable, IUpload
 from cheddar.interfaces.people import IAuditLog, IAuthenticator, IPermissions
-from cheddar.interfaces.stores import IAccountStore, ILeases, IPageCache, IProjectStore, IStore
+from cheddar.interfaces.stores import IAccountStore, IEventStore, ILeases, IPageCache, IProjectStore, IStore
 from cheddar.interfaces.upstreams import IBodyReceiver, IUpstream, IUpstreams
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "IAuditLog",
     "IAuthenticator",
     "IBodyReceiver",
+    "IEventStore",
     "IFileStorage",
     "IFileView",
     "IFileWriter",

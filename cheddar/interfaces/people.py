@@ -20,8 +20,12 @@ class IAuthenticator(Interface):
 class IAuditLog(Interface):
     """Remembers what happened, for those who must find it again."""
 
-    def record(events: Sequence[Event]) -> Deferred[None]:
-        """Note events, in this order; they are on disk when this fires. [NoRoom]"""
+    def record(events: Sequence[Event], durable: bool = True) -> Deferred[None]:
+        """
+        Note events, in this order; they are noted when this fires.
+
+        @param durable: whether a power failure must not undo it. [NoRoom, StoreUnavailable]
+        """
 
 
 class IPermissions(Interface):

@@ -1,11 +1,13 @@
-"""The metadata store and its four faces."""
+"""The metadata store and its faces."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from cheddar.model import CachedPage, File, Project, ProjectList, Release, Selector, User
+from cheddar.model import CachedPage, Event, EventQuery, File, Project, ProjectList, Release, Selector, User
 
 
 class IProjectStore(Interface):
@@ -123,6 +125,19 @@ class IAccountStore(Interface):
         """Take back what was granted in these very words. @return: whether it was."""
 
 
+class IEventStore(Interface):
+    """The newest events of the audit log, to be looked through: so many as the store was told to keep."""
+
+    def add(events: Sequence[Event]) -> Deferred[None]:
+        """
+        Note events, in this order. One of an operation that is noted already takes its place, with the time of its
+        begin.
+        """
+
+    def find(query: EventQuery, limit: int) -> Deferred[tuple[Event, ...]]:
+        """The newest events that are looked for, newest first."""
+
+
 class ILeases(Interface):
     """Claims with an end time, shared by all nodes of a store."""
 
@@ -134,13 +149,14 @@ class ILeases(Interface):
 
 
 class IStore(Interface):
-    """One metadata store: its four faces, and its life."""
+    """One metadata store: its faces, and its life."""
 
     description: str = Attribute("For people: which store, and where; never a password.")
     projects: IProjectStore = Attribute("Local projects.")
     pages: IPageCache = Attribute("Cached listings.")
     accounts: IAccountStore = Attribute("Users.")
     leases: ILeases = Attribute("Leases.")
+    events: IEventStore = Attribute("The newest events of the audit log.")
 
     def start() -> Deferred[None]:
         """Open, and migrate. A shared store that is down does not fail the start: it heals."""

@@ -4,7 +4,19 @@ The values that rooms hand to each other: frozen, without behaviour that needs I
 Times are aware L{datetime.datetime} values in UTC; sizes are bytes; digests are lower-case hexadecimal.
 """
 
-from cheddar.model.people import ANONYMOUS, Action, Credentials, Event, Identity, User
+from cheddar.model.people import (
+    ANONYMOUS,
+    BEGUN,
+    DONE,
+    FAILED,
+    REFUSED,
+    Action,
+    Credentials,
+    Event,
+    EventQuery,
+    Identity,
+    User,
+)
 from cheddar.model.projects import (
     CHANGED,
     CLOSED_STATUSES,
@@ -27,9 +39,14 @@ from cheddar.model.versions import is_prerelease, normalize_version, sort_versio
 
 __all__ = [
     "ANONYMOUS",
+    "BEGUN",
+    "DONE",
+    "FAILED",
+    "REFUSED",
     "Action",
     "Credentials",
     "Event",
+    "EventQuery",
     "Identity",
     "User",
     "CHANGED",

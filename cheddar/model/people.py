@@ -57,6 +57,10 @@ class Identity:
 ANONYMOUS = Identity()
 
 
+#: How an operation that an audit should find ended, or that it has begun.
+DONE, BEGUN, REFUSED, FAILED = "done", "begun", "refused", "failed"
+
+
 @frozen(kw_only=True)
 class Event:
     """
@@ -68,13 +72,47 @@ class Event:
     @ivar filename: which file, or empty for all of the project.
     @ivar digest: the file's SHA-256, or what else is known, or empty.
     @ivar who: the user, or the upstream, that did it.
+    @ivar via: what they showed in place of a password: a token's id, or the subject of an identity token.
+    @ivar address: where the request came from, or C{command}.
+    @ivar outcome: L{DONE}, L{BEGUN}, L{REFUSED} (nothing was changed) or L{FAILED} (nobody knows whether it was).
     @ivar detail: what else there is to know, for people.
+    @ivar operation: the same for the begin and the end of one operation; empty where they are one.
     """
 
     action: str
     at: datetime
-    project: str
+    project: str = ""
     filename: str = ""
     digest: str = ""
     who: str = ""
+    via: str = ""
+    address: str = ""
+    outcome: str = DONE
     detail: str = ""
+    operation: str = ""
+
+
+@frozen(kw_only=True)
+class EventQuery:
+    """
+    Which events are looked for: all that fit each of what is given.
+
+    @ivar action: the whole of it (C{file.upload}), or its first word (C{upstream}).
+    @ivar since: not before then.
+    """
+
+    project: str = ""
+    who: str = ""
+    action: str = ""
+    outcome: str = ""
+    since: datetime | None = None
+
+    def admits(self, event: Event) -> bool:
+        """Whether C{event} is looked for."""
+        return (
+            self.project in ("", event.project)
+            and self.who in ("", event.who)
+            and self.action in ("", event.action, event.action.partition(".")[0])
+            and self.outcome in ("", event.outcome)
+            and (self.since is None or event.at >= self.since)
+        )

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 from collections.abc import Sequence
-from datetime import timezone
 from pathlib import Path
 
 from attrs import define
@@ -16,7 +14,9 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
-from cheddar.interfaces import IAuditLog
+from cheddar.deferreds import returns_deferred
+from cheddar.formats.event_lines import dump_event
+from cheddar.interfaces import IAuditLog, IEventStore
 from cheddar.model import Event
 from cheddar.storage.work import storing
 
@@ -33,21 +33,32 @@ class AuditFile:
     _reactor: IReactorFromThreads
     _pool: ThreadPool
 
-    def record(self, events: Sequence[Event]) -> Deferred[None]:
+    def record(self, events: Sequence[Event], durable: bool = True) -> Deferred[None]:
         """See L{IAuditLog.record}."""
-        return deferToThreadPool(self._reactor, self._pool, _append, self._path, b"".join(map(_line, events)))
+        lines = "".join(f"{dump_event(event)}\n" for event in events).encode("ascii")
+        return deferToThreadPool(self._reactor, self._pool, _append, self._path, lines, durable)
 
 
-def _line(event: Event) -> bytes:
-    said = {"at": event.at.astimezone(timezone.utc).isoformat().replace("+00:00", "Z"), "action": event.action}
-    for name in ("who", "project", "filename", "digest", "detail"):
-        if getattr(event, name):
-            said[name] = getattr(event, name)
-    # ASCII: no name or reason can begin a new line, or hide one from a terminal.
-    return json.dumps(said, ensure_ascii=True).encode("ascii") + b"\n"
+@implementer(IAuditLog)
+@define(eq=False)
+class AuditTrail:
+    """
+    The audit log: the file, which has everything, and the store, in which the newest of it can be looked through.
+
+    @ivar _file: the first to be told.
+    """
+
+    _file: AuditFile
+    _events: IEventStore
+
+    @returns_deferred
+    async def record(self, events: Sequence[Event], durable: bool = True) -> None:
+        """See L{IAuditLog.record}."""
+        await self._file.record(events, durable)
+        await self._events.add(events)
 
 
-def _append(path: Path, lines: bytes) -> None:
+def _append(path: Path, lines: bytes, durable: bool) -> None:
     if not lines:
         return
     with storing():
@@ -60,6 +71,7 @@ def _append(path: Path, lines: bytes) -> None:
             if written != len(lines):
                 os.ftruncate(descriptor, before)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(descriptor)
+            if durable:
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)

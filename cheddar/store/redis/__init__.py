@@ -9,9 +9,11 @@ from zope.interface import implementer
 
 from cheddar.deferreds import returns_deferred
 from cheddar.interfaces import IStore
+from cheddar.store.kept import EVENTS_KEPT
 from cheddar.store.redis.accounts import RedisAccounts
 from cheddar.store.redis.address import parse_address
 from cheddar.store.redis.connection import RedisConnection
+from cheddar.store.redis.events import RedisEvents
 from cheddar.store.redis.leases import RedisLeases
 from cheddar.store.redis.pages import RedisPages
 from cheddar.store.redis.projects import RedisProjects
@@ -27,6 +29,7 @@ class RedisStore:
 
     @ivar url: C{redis://[user[:password]@]host[:port][/db]}, C{rediss://} for verified TLS, or C{unix:///path}.
     @ivar history_size: how many releases the history keeps.
+    @ivar events_kept: how many events of the audit log can be looked through.
     @raise SettingsError: the address cannot be read.
     """
 
@@ -34,12 +37,14 @@ class RedisStore:
     history_size: int
     # The real reactor: txredisapi takes no other.
     _reactor: Any
+    events_kept: int = EVENTS_KEPT
     _connection: RedisConnection = field(init=False)
     description: str = field(init=False)
     projects: RedisProjects = field(init=False)
     pages: RedisPages = field(init=False)
     accounts: RedisAccounts = field(init=False)
     leases: RedisLeases = field(init=False)
+    events: RedisEvents = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         address = parse_address(self.url)
@@ -49,6 +54,7 @@ class RedisStore:
         self.pages = RedisPages(self._connection)
         self.accounts = RedisAccounts(self._connection)
         self.leases = RedisLeases(self._connection)
+        self.events = RedisEvents(self._connection, self.events_kept)
 
     @returns_deferred
     async def start(self) -> None:

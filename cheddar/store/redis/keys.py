@@ -23,6 +23,13 @@ HISTORY = "cheddar.2.history"
 #: Hash: the same text -> time of the latest upload.
 HISTORY_TIMES = "cheddar.2.history-times"
 
+#: Hash: number of an event of the audit log -> its operation, and in the next line the event.
+EVENTS = "cheddar.2.events"
+#: Sorted set: the numbers of these events. String: the last one. Hash: operation -> number.
+EVENT_ORDER = "cheddar.2.event-order"
+EVENT_NUMBER = "cheddar.2.event-number"
+EVENT_OPERATIONS = "cheddar.2.event-operations"
+
 
 def files(project: str) -> str:
     """Hash: file name -> record."""

@@ -10,8 +10,10 @@ from zope.interface import implementer
 
 from cheddar.deferreds import returns_deferred
 from cheddar.interfaces import IStore
+from cheddar.store.kept import EVENTS_KEPT
 from cheddar.store.sqlite.accounts import SQLiteAccounts
 from cheddar.store.sqlite.connection import Database
+from cheddar.store.sqlite.events import SQLiteEvents
 from cheddar.store.sqlite.leases import SQLiteLeases
 from cheddar.store.sqlite.pages import SQLitePages
 from cheddar.store.sqlite.projects import SQLiteProjects
@@ -27,18 +29,21 @@ class SQLiteStore:
 
     @ivar path: the database; its folder is made, for its owner alone, where it is missing.
     @ivar history_size: how many releases the history keeps.
+    @ivar events_kept: how many events of the audit log can be looked through.
     """
 
     path: Path
     history_size: int
     _reactor: IReactorFromThreads
     _clock: IReactorTime
+    events_kept: int = EVENTS_KEPT
     _database: Database = field(init=False)
     description: str = field(init=False)
     projects: SQLiteProjects = field(init=False)
     pages: SQLitePages = field(init=False)
     accounts: SQLiteAccounts = field(init=False)
     leases: SQLiteLeases = field(init=False)
+    events: SQLiteEvents = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._database = Database(self.path, self._reactor)
@@ -47,6 +52,7 @@ class SQLiteStore:
         self.pages = SQLitePages(self._database)
         self.accounts = SQLiteAccounts(self._database)
         self.leases = SQLiteLeases(self._database, self._clock)
+        self.events = SQLiteEvents(self._database, self.events_kept)
 
     @returns_deferred
     async def start(self) -> None:

@@ -62,8 +62,17 @@ def _grants(connection: sqlite3.Connection) -> None:
     )
 
 
+def _events(connection: sqlite3.Connection) -> None:
+    connection.execute(
+        """CREATE TABLE events (
+            number INTEGER PRIMARY KEY AUTOINCREMENT, operation TEXT UNIQUE, project TEXT NOT NULL, who TEXT NOT NULL,
+            record TEXT NOT NULL
+        )"""
+    )
+
+
 #: Only ever added to at its end: its length is the newest schema's number.
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_tables_of_2_0, _statuses, _grants)
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_tables_of_2_0, _statuses, _grants, _events)
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
