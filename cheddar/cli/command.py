@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import getpass
 import sys
 from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from secrets import token_hex
 from typing import Any, ClassVar, TextIO
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.python import usage
+from twisted.python.threadpool import ThreadPool
 
 from cheddar import __version__
-from cheddar.interfaces import IStore
+from cheddar.errors import CheddarError, StoreUnavailable
+from cheddar.interfaces import IAuditLog, IStore
+from cheddar.model import BEGUN, DONE, FAILED, REFUSED, Event
 from cheddar.settings import Loaded, Settings, nearest
 
 
@@ -58,27 +64,62 @@ class StoreCommand(Command):
     """
     A subcommand that works on the metadata store.
 
+    @cvar noted: what the audit log calls what it does; empty where it changes nothing, or notes that itself.
     @ivar settings: those in force, while it works.
+    @ivar audit: the audit log, while it works.
     """
 
+    noted: ClassVar[str] = ""
     settings: Settings
+    audit: IAuditLog
 
     async def run(self, loaded: Loaded, reactor: Any, terminal: Terminal) -> None:
         """See L{Command.run}."""
         # Imported here: it brings in every room of the server, and most mistakes on a command line need none.
-        from cheddar.service import open_store
+        from cheddar.service import open_audit, open_store
 
         self.settings = loaded.settings
         store = open_store(self.settings, reactor)
         await store.start()
+        pool = ThreadPool(0, 1, "audit")
+        pool.start()
+        self.audit = open_audit(self.settings, store, reactor, pool)
         try:
-            await self.work(store, terminal)
+            await self._work_noted(store, terminal)
         finally:
+            pool.stop()
             await store.stop()
 
     async def work(self, store: IStore, terminal: Terminal) -> None:
         """Do the work on an open store. [CheddarError]"""
         raise NotImplementedError
+
+    def subject(self) -> Event:
+        """Plain call. What is changed, for the audit log."""
+        return Event(action=self.noted)
+
+    async def _work_noted(self, store: IStore, terminal: Terminal) -> None:
+        if not self.noted:
+            await self.work(store, terminal)
+            return
+        begun = evolve(by_operator(self.subject()), outcome=BEGUN, operation=token_hex(8))
+        await self.audit.record([begun])
+        try:
+            await self.work(store, terminal)
+        except CheddarError as error:
+            outcome = FAILED if isinstance(error, StoreUnavailable) else REFUSED
+            await self.audit.record([evolve(by_operator(begun), outcome=outcome, detail=str(error))], durable=False)
+            raise
+        await self.audit.record([evolve(by_operator(begun), outcome=DONE)], durable=False)
+
+
+def by_operator(event: Event) -> Event:
+    """An event of now, by whoever runs the command, as far as the system can tell."""
+    try:
+        who = getpass.getuser()
+    except (KeyError, OSError):  # a container's number without a name
+        who = ""
+    return evolve(event, at=datetime.now(timezone.utc), who=who, address="command")
 
 
 class Group(_Versioned):

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from twisted.internet.task import react
 from twisted.python import usage
 
+from cheddar.cli.audit import Audit
 from cheddar.cli.command import Command, Group, Terminal
 from cheddar.cli.projects import Projects
 from cheddar.cli.rebuild import RebuildStore
@@ -38,6 +39,7 @@ class Options(Group):
         ("user", Users, "Add, list and remove users, set their passwords, and grant them reserved names."),
         ("project", Projects, "List local projects, and give up names."),
         ("upstream", UpstreamProjects, "Forget what is remembered of upstream's projects."),
+        ("audit", Audit, "Show what was changed, by whom and from where."),
         ("rebuild", RebuildStore, "Make the store's rows anew from the files; takes over the first Cheddar's files."),
         ("settings", ShowSettings, "Print the settings in force, and where each came from."),
     ]

@@ -9,6 +9,7 @@ from twisted.python import usage
 
 from cheddar.cli.command import Group, StoreCommand, Terminal
 from cheddar.interfaces import IStore
+from cheddar.model import Event
 from cheddar.names import is_of_pattern, normalize
 
 
@@ -38,9 +39,15 @@ class NamedProject(StoreCommand):
             raise usage.UsageError("exactly one project name is needed")
         self.name = normalize(names[0])
 
+    def subject(self) -> Event:
+        """See L{StoreCommand.subject}."""
+        return Event(action=self.noted, project=self.name)
+
 
 class ReleaseName(NamedProject):
     """C{cheddar project release NAME}"""
+
+    noted = "project.release"
 
     async def work(self, store: IStore, terminal: Terminal) -> None:
         """See L{StoreCommand.work}."""
@@ -80,24 +87,28 @@ class SetStatus(NamedProject):
 class Archive(SetStatus):
     """C{cheddar project archive}"""
 
+    noted = "project.archive"
     status = "archived"
 
 
 class Deprecate(SetStatus):
     """C{cheddar project deprecate}"""
 
+    noted = "project.deprecate"
     status = "deprecated"
 
 
 class Quarantine(SetStatus):
     """C{cheddar project quarantine}"""
 
+    noted = "project.quarantine"
     status = "quarantined"
 
 
 class Activate(SetStatus):
     """C{cheddar project activate}"""
 
+    noted = "project.activate"
     status = "active"
 
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import getpass
-from datetime import datetime, timezone
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from attrs import evolve
 from twisted.python import usage
-from twisted.python.threadpool import ThreadPool
 
-from cheddar.cli.command import Group, Terminal
+from cheddar.cli.command import Group, Terminal, by_operator
 from cheddar.cli.projects import NamedProject
 from cheddar.errors import Invalid, NotFound
 from cheddar.formats.links import digest_segment
 from cheddar.interfaces import IStore
 from cheddar.model import CHANGED, CachedPage, Event, File
-from cheddar.settings import Loaded, Settings
+from cheddar.settings import Settings
 
 
 class ForgetProject(NamedProject):
@@ -29,19 +27,6 @@ class ForgetProject(NamedProject):
         "within a second or two."
     )
 
-    async def run(self, loaded: Loaded, reactor: Any, terminal: Terminal) -> None:
-        """See L{StoreCommand.run}."""
-        # Imported here: see StoreCommand.
-        from cheddar.storage.audit import AuditFile
-
-        self._pool = ThreadPool(0, 1, "audit")
-        self._pool.start()
-        self._audit = AuditFile(loaded.settings.audit_file, reactor, self._pool)
-        try:
-            await super().run(loaded, reactor, terminal)
-        finally:
-            self._pool.stop()
-
     async def work(self, store: IStore, terminal: Terminal) -> None:
         """See L{StoreCommand.work}."""
         from cheddar.index.remote import RemoteIndex
@@ -51,7 +36,7 @@ class ForgetProject(NamedProject):
         if page is None:
             raise NotFound(f"Nothing is remembered of upstream's project {self.name}. Check the spelling.")
         # Before it takes effect: what was pinned can be found again.
-        await self._audit.record(_events(self.name, page))
+        await self.audit.record(_events(self.name, page))
         await store.pages.drop(RemoteIndex.name, self.name)
         files = 0 if page.project is None else len(page.project.files)
         terminal.say(
@@ -76,30 +61,18 @@ def _pinned(page: CachedPage) -> tuple[File, ...]:
 
 def _events(name: str, page: CachedPage) -> list[Event]:
     """One of the project, and one of each file that upstream had taken back or changed."""
-    now = datetime.now(timezone.utc)
-    who = _operator()
+    forgotten = by_operator(Event(action="upstream.forgotten", project=name, detail="by hand"))
     of_files = [
-        Event(
-            action="upstream.forgotten",
-            at=now,
-            project=name,
+        evolve(
+            forgotten,
             filename=file.filename,
             digest=digest_segment(file) if file.digests else "",
-            who=who,
             detail=state,
         )
         for state, files in (("it was pinned", _pinned(page)), ("it was withheld", page.withdrawn))
         for file in files
     ]
-    return [Event(action="upstream.forgotten", at=now, project=name, who=who, detail="by hand"), *of_files]
-
-
-def _operator() -> str:
-    """Who runs the command, as far as the system can tell."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's number without a name
-        return ""
+    return [forgotten, *of_files]
 
 
 class UpstreamProjects(Group):

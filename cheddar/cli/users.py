@@ -10,7 +10,7 @@ from cheddar.auth.passwords import hash_password
 from cheddar.cli.command import Group, StoreCommand, Terminal
 from cheddar.errors import AlreadyExists, Invalid, NotFound
 from cheddar.interfaces import IStore
-from cheddar.model import User
+from cheddar.model import Event, User
 from cheddar.names import is_user_name, normalize_pattern, patterns_meet
 
 
@@ -33,6 +33,10 @@ class _NamedUser(StoreCommand):
                 f"{self.name!r} cannot be a user's name: letters, digits and ._@+- only, at most 64, the first a "
                 "letter or a digit"
             )
+
+    def subject(self) -> Event:
+        """See L{StoreCommand.subject}."""
+        return Event(action=self.noted, detail=self.name)
 
 
 class _NewPassword(_NamedUser):
@@ -67,6 +71,8 @@ class _NewPassword(_NamedUser):
 class AddUser(_NewPassword):
     """C{cheddar user add NAME}"""
 
+    noted = "user.add"
+
     async def work(self, store: IStore, terminal: Terminal) -> None:
         """See L{StoreCommand.work}."""
         if await store.accounts.user(self.name) is not None:
@@ -77,6 +83,8 @@ class AddUser(_NewPassword):
 
 class SetPassword(_NewPassword):
     """C{cheddar user password NAME}"""
+
+    noted = "user.password"
 
     async def work(self, store: IStore, terminal: Terminal) -> None:
         """See L{StoreCommand.work}."""
@@ -90,6 +98,8 @@ class SetPassword(_NewPassword):
 
 class RemoveUser(_NamedUser):
     """C{cheddar user remove NAME}"""
+
+    noted = "user.remove"
 
     async def work(self, store: IStore, terminal: Terminal) -> None:
         """See L{StoreCommand.work}."""
@@ -128,9 +138,15 @@ class _Granting(_NamedUser):
         except ValueError as error:
             raise Invalid(f"{self.pattern!r} cannot be granted: it must be {error}") from error
 
+    def subject(self) -> Event:
+        """See L{StoreCommand.subject}."""
+        return Event(action=self.noted, detail=f"{self.name} {self.pattern}")
+
 
 class Grant(_Granting):
     """C{cheddar user grant NAME PATTERN}"""
+
+    noted = "user.grant"
 
     async def work(self, store: IStore, terminal: Terminal) -> None:
         """See L{StoreCommand.work}."""
@@ -147,6 +163,8 @@ class Grant(_Granting):
 
 class Revoke(_Granting):
     """C{cheddar user revoke NAME PATTERN}"""
+
+    noted = "user.revoke"
 
     async def work(self, store: IStore, terminal: Terminal) -> None:
         """See L{StoreCommand.work}."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from datetime import datetime
+from datetime import datetime, timezone
 
 from attrs import field, frozen
 
@@ -57,6 +57,8 @@ class Identity:
 ANONYMOUS = Identity()
 
 
+_NEVER = datetime.fromtimestamp(0, timezone.utc)
+
 #: How an operation that an audit should find ended, or that it has begun.
 DONE, BEGUN, REFUSED, FAILED = "done", "begun", "refused", "failed"
 
@@ -67,7 +69,7 @@ class Event:
     Something that an audit should find again.
 
     @ivar action: what happened, in one word or two with a dot, such as C{upstream.removed}.
-    @ivar at: when.
+    @ivar at: when; whoever notes it may fill that in.
     @ivar project: the normalized name of the project.
     @ivar filename: which file, or empty for all of the project.
     @ivar digest: the file's SHA-256, or what else is known, or empty.
@@ -80,7 +82,7 @@ class Event:
     """
 
     action: str
-    at: datetime
+    at: datetime = _NEVER
     project: str = ""
     filename: str = ""
     digest: str = ""

@@ -29,12 +29,12 @@ from cheddar.index.reservations import Reservations
 from cheddar.index.store_memory import StoreMemory
 from cheddar.index.upstreams import Source, Upstreams
 from cheddar.index.withdrawals import WithdrawalPolicy
-from cheddar.interfaces import IStore
+from cheddar.interfaces import IAuditLog, IStore
 from cheddar.service.announcements import Watchdog, announce
 from cheddar.service.doors import Doors
 from cheddar.settings import Settings
 from cheddar.settings.upstreams import UpstreamSettings
-from cheddar.storage.audit import AuditFile
+from cheddar.storage.audit import AuditFile, AuditTrail
 from cheddar.storage.filesystem import FilesystemStorage
 from cheddar.store.redis import RedisStore
 from cheddar.store.sqlite import SQLiteStore
@@ -47,8 +47,19 @@ from cheddar.web.site import Behind, make_site
 def open_store(settings: Settings, reactor: Any) -> IStore:
     """The metadata store that the settings name; not started yet. [SettingsError]"""
     if settings.redis:
-        return RedisStore(settings.redis, settings.history_size, reactor)
-    return SQLiteStore(settings.data_dir / "cheddar.sqlite", settings.history_size, reactor, reactor)
+        return RedisStore(settings.redis, settings.history_size, reactor, settings.audit_kept)
+    return SQLiteStore(
+        settings.data_dir / "cheddar.sqlite", settings.history_size, reactor, reactor, settings.audit_kept
+    )
+
+
+def open_audit(settings: Settings, store: IStore, reactor: Any, pool: ThreadPool) -> IAuditLog:
+    """
+    The audit log that the settings name.
+
+    @param pool: writes the file.
+    """
+    return AuditTrail(AuditFile(settings.audit_file, reactor, pool), store.events)
 
 
 def make_service(settings: Settings, reactor: Any) -> Cheddar:
@@ -121,6 +132,7 @@ class Cheddar(Service):
             made = MadeMetadata(upstreams, remote_storage, reactor, work, reactor)
             self._stops.append(made.stop)
         memory = StoreMemory(self.store.projects, local_storage, reactor)
+        audit = open_audit(settings, self.store, reactor, files)
         reservations = Reservations(settings.reserved_names, self.store.accounts.grants)
         local = LocalIndex(
             self.store.projects,
@@ -149,7 +161,7 @@ class Cheddar(Service):
             made=made,
             reservations=reservations,
             policy=WithdrawalPolicy(settings.on_removed, settings.on_changed),
-            audit=AuditFile(settings.audit_file, reactor, files),
+            audit=audit,
         )
         if upstreams and not settings.offline:
             holder = f"{socket.gethostname()}-{os.getpid()}-{token_hex(4)}"
@@ -168,6 +180,7 @@ class Cheddar(Service):
                 store=self.store,
                 storage=local_storage,
                 cache=remote_storage,
+                audit=audit,
                 upstreams=upstreams,
                 address=settings.address,
                 private=settings.read_auth,

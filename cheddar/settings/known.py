@@ -40,6 +40,8 @@ class Settings:
     remote_cache_dir: Path | None = None
     # What is noted for audits, a JSON object a line. Empty: DATA_DIR/audit.jsonl.
     audit_log: Path | None = None
+    # How many of the newest events `cheddar audit` finds; the file has them all.
+    audit_kept: int = 100_000
     # redis://, rediss:// or unix:// address of the metadata store; empty: the embedded store in DATA_DIR.
     redis_url: str = ""
     # The short form of REDIS_URL: a host name, on the default port.

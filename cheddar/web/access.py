@@ -22,6 +22,7 @@ from cheddar.deferreds import shielded
 from cheddar.errors import BadCredentials, CheddarError, Forbidden, NotFound
 from cheddar.interfaces import IAuthenticator, IPermissions
 from cheddar.model import Action, Credentials, Identity
+from cheddar.web.audited import Audited
 from cheddar.web.bodies import Delivery
 from cheddar.web.errors import MethodNotAllowed, Problems
 from cheddar.web.request import CheddarRequest
@@ -121,12 +122,17 @@ class Access:
 
 @define(eq=False)
 class Routes:
-    """Where the modules of this room register what they answer: the only way to a route."""
+    """
+    Where the modules of this room register what they answer: the only way to a route.
+
+    @ivar audited: notes changes.
+    """
 
     _app: Klein
     _access: Access
     _delivery: Delivery
     _problems: Problems
+    audited: Audited
 
     def authorized_route(
         self, action: Action, rule: str, *, index: str = "combined", methods: tuple[str, ...] = ("GET", "HEAD")
@@ -153,6 +159,7 @@ class Routes:
                         response = await endpoint(request, *args, **kwargs)
                         await self._delivery.deliver(request, response)
                     except CheddarError as error:
+                        await self.audited.refused(request, action, _project_of(dict(kwargs)) or "", error)
                         await self._delivery.deliver(request, self._problems.response(request, error))
                 except CancelledError:
                     if not request.gone:

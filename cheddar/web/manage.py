@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
+
+from twisted.internet.defer import Deferred
 
 from cheddar.errors import Invalid, NotFound
 from cheddar.interfaces import IPublishable
-from cheddar.model import Action, Selector, normalize_version
+from cheddar.model import Action, Event, Selector, normalize_version
 from cheddar.names import is_filename, is_project_name, normalize
 from cheddar.web.access import Routes, to_its_end
 from cheddar.web.request import CheddarRequest
@@ -14,14 +18,28 @@ from cheddar.web.responses import Response, request_header
 
 MAX_REASON = 1000
 
+Change = Callable[[str, Selector], Deferred[int]]
+
 
 def manage_routes(routes: Routes, local: IPublishable) -> None:
     """Register the addresses that change what is published."""
 
+    async def change(
+        request: CheddarRequest, action: str, project: str, selector: Selector, make: Change, detail: str = ""
+    ) -> Response:
+        event = Event(
+            action=action,
+            project=project,
+            filename=selector.filename or "",
+            detail=" ".join(part for part in (selector.version, detail) if part),
+        )
+        await to_its_end(request, routes.audited.change(request, event, lambda: make(project, selector)))
+        return Response(headers={"Cache-Control": "no-store"})
+
     @routes.authorized_route(Action.DELETE, "/simple/<project>/<version>", index="local", methods=("DELETE",))
     async def remove_release(request: CheddarRequest, project: str, version: str) -> Response:
-        await to_its_end(request, local.remove(_project(project), Selector(normalize_version(version))))
-        return _done()
+        selector = Selector(normalize_version(version))
+        return await change(request, "delete", _project(project), selector, local.remove)
 
     @routes.authorized_route(
         Action.DELETE, "/simple/<project>/<version>/<filename>", index="local", methods=("DELETE",)
@@ -30,23 +48,24 @@ def manage_routes(routes: Routes, local: IPublishable) -> None:
         if not is_filename(filename):
             raise NotFound("There is no such file.")
         selector = Selector(normalize_version(version), filename)
-        await to_its_end(request, local.remove(_project(project), selector))
-        return _done()
+        return await change(request, "delete", _project(project), selector, local.remove)
 
     @routes.authorized_route(Action.YANK, "/simple/<project>/<version>/yanked", index="local", methods=("PUT",))
     async def yank(request: CheddarRequest, project: str, version: str) -> Response:
         reason = _reason(request)
-        await to_its_end(request, local.yank(_project(project), Selector(normalize_version(version)), reason))
-        return _done()
+        selector = Selector(normalize_version(version))
+        mark = partial(_mark, local, reason)
+        return await change(request, "yank", _project(project), selector, mark, reason)
 
     @routes.authorized_route(Action.YANK, "/simple/<project>/<version>/yanked", index="local", methods=("DELETE",))
     async def unyank(request: CheddarRequest, project: str, version: str) -> Response:
-        await to_its_end(request, local.yank(_project(project), Selector(normalize_version(version)), None))
-        return _done()
+        selector = Selector(normalize_version(version))
+        return await change(request, "unyank", _project(project), selector, partial(_mark, local, None))
 
 
-def _done() -> Response:
-    return Response(headers={"Cache-Control": "no-store"})
+def _mark(local: IPublishable, reason: str | None, project: str, selector: Selector) -> Deferred[int]:
+    marked: Deferred[int] = local.yank(project, selector, reason)
+    return marked
 
 
 def _project(name: str) -> str:

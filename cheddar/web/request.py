@@ -81,12 +81,14 @@ class CheddarRequest(Request):
     @ivar gone: whether the client has left.
     @ivar received: bytes of the body so far.
     @ivar waits: whether the client is made to wait before it sends more.
+    @ivar noted: whether the audit log has it.
     """
 
     identity: Identity | None = None
     incoming: Incoming | None = None
     gone = False
     waits = False
+    noted = False
     site: CheddarSite
 
     _refused = False

@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.python.threadpool import ThreadPool
 
 from cheddar.interfaces import (
+    IAuditLog,
     IAuthenticator,
     IFileStorage,
     IIndex,
@@ -17,6 +18,7 @@ from cheddar.interfaces import (
     IUpstreams,
 )
 from cheddar.web.access import Access, Routes
+from cheddar.web.audited import Audited
 from cheddar.web.bodies import Delivery
 from cheddar.web.channel import Limits
 from cheddar.web.errors import Problems
@@ -40,6 +42,7 @@ class Behind:
     @ivar local: the local index. @ivar remote: the remote one. @ivar combined: both.
     @ivar authenticator: knows who somebody is. @ivar permissions: knows what they may do.
     @ivar store: asked whether it answers. @ivar storage: where uploads go. @ivar cache: where upstream's files are.
+    @ivar audit: where changes are noted.
     @ivar upstreams: shown in readiness. @ivar address: the address that users see, with a slash at its end.
     @ivar private: whether reading needs a login. @ivar max_upload: the largest file, in bytes.
     @ivar limits: what a client may take of connections and time.
@@ -53,6 +56,7 @@ class Behind:
     store: IStore
     storage: IFileStorage
     cache: IFileStorage
+    audit: IAuditLog
     upstreams: IUpstreams
     address: str
     private: bool
@@ -76,7 +80,7 @@ def make_site(behind: Behind, reactor: IReactorFromThreads, clock: IReactorTime,
     # the request's Host.
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    routes = Routes(app, access, Delivery(reactor, pool), problems)
+    routes = Routes(app, access, Delivery(reactor, pool), problems, Audited(behind.audit, clock))
     simple = SimplePages(reactor, pool, behind.private, Sightings(clock), behind.address, clock)
     simple_routes(routes, indexes, simple)
     file_routes(routes, indexes, behind.private)

@@ -13,11 +13,13 @@ from zope.interface import implementer
 from cheddar import metrics
 from cheddar.deferreds import returns_deferred
 from cheddar.errors import AlreadyExists, CheddarError, Gone, Invalid, TooLarge
+from cheddar.formats import filenames
 from cheddar.formats.upload_form import ParsedForm, UploadFormParser
 from cheddar.interfaces import IFileStorage, IFileWriter, IPublishable, IUpload
-from cheddar.model import NO_DIGESTS, Action, Identity, normalize_version
+from cheddar.model import NO_DIGESTS, Action, Event, Identity, normalize_version
 from cheddar.names import is_project_name, normalize
 from cheddar.web.access import Access, InternalError, Routes, to_its_end
+from cheddar.web.audited import Audited
 from cheddar.web.request import CheddarRequest
 from cheddar.web.responses import Response, request_header
 
@@ -217,14 +219,14 @@ def upload_routes(routes: Routes, local: IPublishable) -> None:
 
     @routes.authorized_route(Action.UPLOAD, "/pypi/", index="local", methods=("POST",))
     async def pypi(request: CheddarRequest) -> Response:
-        return await _upload(request, local)
+        return await _upload(request, local, routes.audited)
 
     @routes.authorized_route(Action.UPLOAD, "/legacy/", index="local", methods=("POST",))
     async def legacy(request: CheddarRequest) -> Response:
-        return await _upload(request, local)
+        return await _upload(request, local, routes.audited)
 
 
-async def _upload(request: CheddarRequest, local: IPublishable) -> Response:
+async def _upload(request: CheddarRequest, local: IPublishable, audited: Audited) -> Response:
     incoming = request.incoming
     assert incoming is not None  # gotLength saw the same path
     try:
@@ -237,7 +239,7 @@ async def _upload(request: CheddarRequest, local: IPublishable) -> Response:
             if not form.has_file or form.filename is None:
                 raise Invalid("The form has no file: send it as the part `content`, with a file name.")
             upload = Upload(form.filename, form.fields, incoming.writer())
-            await to_its_end(request, _publish(local, upload, request.identity or Identity()))
+            await to_its_end(request, _publish(request, local, upload, audited))
     except AlreadyExists:
         metrics.uploads.labels("exists").inc()
         raise
@@ -251,12 +253,30 @@ async def _upload(request: CheddarRequest, local: IPublishable) -> Response:
 
 
 @returns_deferred
-async def _publish(local: IPublishable, upload: IUpload, by: Identity) -> None:
+async def _publish(request: CheddarRequest, local: IPublishable, upload: IUpload, audited: Audited) -> None:
     try:
-        await local.publish(upload, by)
+        digests = await upload.writer.finish()
+        event = Event(
+            action=Action.UPLOAD.value,
+            project=_claimed_name(upload),
+            filename=upload.filename,
+            digest=digests["sha256"],
+        )
+        await audited.change(request, event, lambda: local.publish(upload, request.identity or Identity()))
         metrics.uploads.labels("published").inc()
     finally:
         await upload.writer.abort()
+
+
+def _claimed_name(upload: IUpload) -> str:
+    """The (normalized) project as the form has it, or as the file's name does; for the audit log. Empty for neither."""
+    name = next(iter(upload.fields.get("name", ())), "")
+    if is_project_name(name):
+        return normalize(name)
+    try:
+        return filenames.parse(upload.filename)[0]
+    except Invalid:
+        return ""
 
 
 def _action(request: CheddarRequest, form: ParsedForm) -> str:

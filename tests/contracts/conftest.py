@@ -17,9 +17,10 @@ from cheddar.store.redis import RedisStore
 from cheddar.store.sqlite import SQLiteStore
 from tests.support.redis import RedisServer, redis_server
 
-__all__ = ["HISTORY_SIZE", "StoreUnderTest", "redis_server", "store", "under_test"]
+__all__ = ["EVENTS_KEPT", "HISTORY_SIZE", "StoreUnderTest", "redis_server", "store", "under_test"]
 
 HISTORY_SIZE = 5
+EVENTS_KEPT = 40
 
 
 @define(eq=False)
@@ -56,13 +57,15 @@ async def under_test(request: pytest.FixtureRequest, reactor: Any, tmp_path: Pat
             return deferLater(reactor, 0, lambda: None)
 
         made = StoreUnderTest(
-            lambda: SQLiteStore(tmp_path / "data" / "cheddar.sqlite", HISTORY_SIZE, reactor, clock), passes, "sqlite"
+            lambda: SQLiteStore(tmp_path / "data" / "cheddar.sqlite", HISTORY_SIZE, reactor, clock, EVENTS_KEPT),
+            passes,
+            "sqlite",
         )
     else:
         server: RedisServer = request.getfixturevalue("redis_server")
         server.command("FLUSHALL")
         made = StoreUnderTest(
-            lambda: RedisStore(server.url, HISTORY_SIZE, reactor),
+            lambda: RedisStore(server.url, HISTORY_SIZE, reactor, EVENTS_KEPT),
             # Leases end by the server's own clock.
             lambda seconds: deferLater(reactor, seconds, lambda: None),
             "redis",

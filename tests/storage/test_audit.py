@@ -14,8 +14,9 @@ from zope.interface.verify import verifyObject
 
 from cheddar.errors import NoRoom
 from cheddar.interfaces import IAuditLog
-from cheddar.model import Event
-from cheddar.storage.audit import AuditFile
+from cheddar.model import Event, EventQuery
+from cheddar.storage.audit import AuditFile, AuditTrail
+from cheddar.store.sqlite import SQLiteStore
 
 AT = datetime(2026, 11, 22, 13, 30, tzinfo=timezone(timedelta(hours=1)))
 
@@ -67,3 +68,20 @@ async def test_no_room(reactor: Any, pool: ThreadPool, tmp_path: Path) -> None:
     (tmp_path / "audit.jsonl").mkdir()
     with pytest.raises(NoRoom):
         await AuditFile(tmp_path / "audit.jsonl", reactor, pool).record([Event(action="a", at=AT, project="p")])
+
+
+async def test_file_and_store(reactor: Any, pool: ThreadPool, tmp_path: Path) -> None:
+    """What is noted stands in both; where the file cannot be written, the store has no event that never was."""
+    store = SQLiteStore(tmp_path / "cheddar.sqlite", 5, reactor, reactor)
+    await store.start()
+    trail = AuditTrail(AuditFile(tmp_path / "audit.jsonl", reactor, pool), store.events)
+    verifyObject(IAuditLog, trail)
+    await trail.record([Event(action="upstream.removed", at=AT, project="p")])
+    assert [event.action for event in await store.events.find(EventQuery(), 10)] == ["upstream.removed"]
+    assert [line["action"] for line in lines(tmp_path / "audit.jsonl")] == ["upstream.removed"]
+    (tmp_path / "audit.jsonl").unlink()
+    (tmp_path / "audit.jsonl").mkdir()
+    with pytest.raises(NoRoom):
+        await trail.record([Event(action="a", at=AT)])
+    assert len(await store.events.find(EventQuery(), 10)) == 1
+    await store.stop()

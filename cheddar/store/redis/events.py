@@ -27,13 +27,13 @@ for i = 2, #ARGV, 2 do
     redis.call('ZADD', KEYS[4], number, number)
     if ARGV[i] ~= '' then redis.call('HSET', KEYS[3], ARGV[i], number) end
   end
-  redis.call('HSET', KEYS[1], number, ARGV[i] .. '\n' .. ARGV[i + 1])
+  redis.call('HSET', KEYS[1], number, ARGV[i] .. '\\n' .. ARGV[i + 1])
 end
 local over = redis.call('ZCARD', KEYS[4]) - tonumber(ARGV[1])
 if over > 0 then
   for _, number in ipairs(redis.call('ZRANGE', KEYS[4], 0, over - 1)) do
     local record = redis.call('HGET', KEYS[1], number)
-    local operation = record and string.match(record, '^([^\n]*)')
+    local operation = record and string.match(record, '^([^\\n]*)')
     if operation and operation ~= '' then redis.call('HDEL', KEYS[3], operation) end
     redis.call('HDEL', KEYS[1], number)
     redis.call('ZREM', KEYS[4], number)
