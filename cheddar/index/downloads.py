@@ -17,6 +17,7 @@ from zope.interface import implementer
 from cheddar.deferreds import Pace, returns_deferred
 from cheddar.errors import NoRoom, NotFound, Unavailable, UpstreamBroken
 from cheddar.index.arriving import Attempt, Download, Pin
+from cheddar.index.found import Found
 from cheddar.index.relaying import Relay
 from cheddar.index.upstreams import Upstreams
 from cheddar.interfaces import IArriving, IFileStorage, IFileView, IStoredFile, IUpstream
@@ -27,6 +28,8 @@ CHUNK = 128 * 1024
 #: Seconds in which a file that filled the disk is not tried again to be kept, and of how many that is remembered.
 NO_ROOM_PAUSE = 10.0
 MAX_REMEMBERED = 1000
+#: How often a file is fetched for one client that is evicted each time before the client is given anything of it.
+MOST_FETCHES = 3
 
 
 class Downloads:
@@ -73,6 +76,10 @@ class Downloads:
         @param pin: see L{Pin}; for a file whose listing has no SHA-256.
         @param arrived: called once the file was downloaded, verified and stored.
         """
+
+        def arriving(promised: int | None = None) -> Arriving:
+            return Arriving(key, file, pin, arrived, self, self._reactor, promised)
+
         if key not in self._under_way:
             try:
                 stored = await self._storage.open(key)
@@ -82,8 +89,7 @@ class Downloads:
                 self.log.warn("{key} is fetched again: {error}", key=key, error=error)
             else:
                 if file.size in (None, stored.size):
-                    stored.published_at = file.upload_time
-                    return stored
+                    return Found(stored, file.upload_time, lambda: arriving(stored.size))
                 self.log.error(
                     "{key} has {size} bytes, not {right}: dropped", key=key, size=stored.size, right=file.size
                 )
@@ -91,7 +97,7 @@ class Downloads:
                     await self._storage.delete(key)
                 except NoRoom as error:
                     self.log.warn("{key} stays, and is not served: {error}", key=key, error=error)
-        return Arriving(key, file, pin, arrived, self, self._reactor)
+        return arriving()
 
     def join(self, key: str, file: File, pin: Pin | None, arrived: Callable[[], None] | None = None) -> Download:
         """
@@ -165,7 +171,11 @@ class Arriving:
         arrived: Callable[[], None] | None,
         downloads: Downloads,
         reactor: IReactorTime,
+        promised: int | None = None,
     ) -> None:
+        """
+        @param promised: how many bytes the client was told of; None: it was told nothing.
+        """
         self.digests: Mapping[str, str] = file.digests
         self.published_at = file.upload_time
         self._key = key
@@ -175,7 +185,7 @@ class Arriving:
         self._downloads = downloads
         self._reactor = reactor
         self._download: Download | None = None
-        self._promised: int | None = None
+        self._promised = promised
         self._relay: Relay | None = None
         self._unsent: IDelayedCall | None = None
 
@@ -213,12 +223,15 @@ class Arriving:
         """
         if self._relay is None:
             try:
-                await self._send_kept(consumer, first, last)
+                for _ in range(MOST_FETCHES):
+                    if await self._send_kept(consumer, first, last):
+                        return
+                    self._download = None
             except NoRoom as error:
                 # Nothing has been given: who was in the middle of it went on.
                 self._tell_no_room(error)
             else:
-                return
+                raise Unavailable(f"{self._file.filename} goes from the cache as soon as it is there. Ask again.")
         relay = self._take_relay()
         try:
             if relay is None:
@@ -232,7 +245,8 @@ class Arriving:
             if relay is not None:
                 relay.end()
 
-    async def _send_kept(self, consumer: IConsumer, first: int, last: int | None) -> None:
+    async def _send_kept(self, consumer: IConsumer, first: int, last: int | None) -> bool:
+        """@return: whether it was sent; else it came, and was evicted before anything was given."""
         download = self._sit_down()
         try:
             source = await download.reach(first)
@@ -245,9 +259,13 @@ class Arriving:
                 finally:
                     view.close()
             else:
-                await source.send(consumer, first, last)
+                try:
+                    await source.send(consumer, first, last)
+                except NotFound:
+                    return False
         finally:
             download.leave()
+        return True
 
     def _check_promise(self, size: int | None) -> None:
         if self._promised not in (None, size):

@@ -15,10 +15,10 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList, gathe
 from twisted.internet.task import Clock, deferLater
 from zope.interface.verify import verifyObject
 
-from cheddar.errors import NotFound, UpstreamBroken, UpstreamUnavailable
+from cheddar.errors import NotFound, Unavailable, UpstreamBroken, UpstreamUnavailable
 from cheddar.index.downloads import Downloads
 from cheddar.index.upstreams import Upstreams
-from cheddar.interfaces import IArriving
+from cheddar.interfaces import IArriving, IStoredFile
 from cheddar.model import File
 from cheddar.storage.filesystem import FilesystemStorage
 from tests.support.consumers import Taker
@@ -385,3 +385,55 @@ async def test_without_an_upstream(node: Any, evil: EvilUpstream, reactor: Any) 
     assert await take(await alone.follow(KEY, file_of(evil))) == CONTENT
     with pytest.raises(NotFound):
         await (await alone.follow("releases/big/other", file_of(evil))).ready()
+
+
+async def test_a_file_that_goes_after_it_was_found(downloads: Downloads, node: Any, evil: EvilUpstream) -> None:
+    """
+    A cached file that is evicted between the look for it and its sending is fetched again: the client gets what it was
+    told, a part too.
+    """
+    file = file_of(evil)
+    assert await take(await downloads.follow(KEY, file)) == CONTENT
+    for hits, (first, last) in enumerate(((0, None), (5, 1_000_000), (4_000_000, None)), 2):
+        found = await downloads.follow(KEY, file)
+        assert not IArriving.providedBy(found)
+        verifyObject(IStoredFile, found)
+        assert (found.size, found.published_at) == (len(CONTENT), file.upload_time)
+        # The control: as long as it is there, nothing is asked of upstream.
+        assert await take(found, None, 0, 99) == CONTENT[:100]
+        assert evil.hits[f"GET {PATH}"] == hits - 1
+        await node.storage.delete(KEY)
+        assert await take(found, None, first, last) == CONTENT[first : None if last is None else last + 1]
+        assert evil.hits[f"GET {PATH}"] == hits
+        await until(lambda: not downloads.under_way(), node.upstream._reactor)
+
+
+async def test_a_file_that_goes_as_soon_as_it_is_there(
+    downloads: Downloads, node: Any, evil: EvilUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A file that was downloaded and evicted before the client wants its end is fetched once more; one that never stays is
+    a 503, and not fetched for ever.
+    """
+    file = file_of(evil)
+    arriving = await downloads.follow(KEY, file)
+    await arriving.ready()
+    await until(lambda: not downloads.under_way(), node.upstream._reactor)
+    await node.storage.delete(KEY)
+    assert await take(arriving, None, 4_999_999) == CONTENT[4_999_999:]
+    assert evil.hits[f"GET {PATH}"] == 2
+
+    place = node.storage._place
+
+    def evict_at_once(path: Path, key: str) -> Any:
+        opener = place(path, key)
+        (node.storage._root / key).unlink()
+        return opener
+
+    monkeypatch.setattr(node.storage, "_place", evict_at_once)
+    await node.storage.delete(KEY)
+    with pytest.raises(Unavailable, match="as soon as it is there"):
+        await take(await downloads.follow(KEY, file), None, 4_999_999)
+    assert evil.hits[f"GET {PATH}"] == 5
+    # The control: who reads from the start follows the download, and has all of it.
+    assert await take(await downloads.follow(KEY, file)) == CONTENT
