@@ -52,6 +52,10 @@ relays = Counter(
     ("outcome",),
     registry=registry,
 )
+cache_bytes = Gauge("cheddar_cache_bytes", "Bytes of the files in the cache.", registry=registry)
+cache_files = Gauge("cheddar_cache_files", "Files in the cache, and what lies beside them.", registry=registry)
+cache_evictions = Counter("cheddar_cache_evictions", "Files evicted from the cache.", registry=registry)
+cache_evicted_bytes = Counter("cheddar_cache_evicted_bytes", "Bytes of evicted files.", registry=registry)
 upstream_up = Gauge(
     "cheddar_upstream_up", "Whether the last answer of an upstream was good.", ("upstream",), registry=registry
 )

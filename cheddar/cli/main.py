@@ -13,6 +13,7 @@ from twisted.internet.task import react
 from twisted.python import usage
 
 from cheddar.cli.audit import Audit
+from cheddar.cli.cache import Cache
 from cheddar.cli.command import Command, Group, Terminal
 from cheddar.cli.projects import Projects
 from cheddar.cli.rebuild import RebuildStore
@@ -40,6 +41,7 @@ class Options(Group):
         ("project", Projects, "List local projects, and give up names."),
         ("upstream", UpstreamProjects, "Forget what is remembered of upstream's projects."),
         ("audit", Audit, "Show what was changed, by whom and from where."),
+        ("cache", Cache, "List, purge and pin cached files of upstream."),
         ("rebuild", RebuildStore, "Make the store's rows anew from the files; takes over the first Cheddar's files."),
         ("settings", ShowSettings, "Print the settings in force, and where each came from."),
     ]

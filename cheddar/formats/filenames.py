@@ -54,6 +54,11 @@ def is_sdist(filename: str) -> bool:
     return filename.endswith(SDIST_EXTENSIONS)
 
 
+def is_distribution(filename: str) -> bool:
+    """Whether the name ends as that of a distribution file of any kind does, or of what lies beside one."""
+    return filename.endswith((".whl", *SDIST_EXTENSIONS, *_OTHER_EXTENSIONS, *_SIDE_FILE_EXTENSIONS, _VARIANTS))
+
+
 def parse(filename: str, project: str = "") -> tuple[str, str]:
     """
     Read the name of a wheel or an sdist, old spellings of sdists among them (C{Demo.Pkg-1.0.tar.gz}).

@@ -35,7 +35,10 @@ from cheddar.service.doors import Doors
 from cheddar.settings import Settings
 from cheddar.settings.upstreams import UpstreamSettings
 from cheddar.storage.audit import AuditFile, AuditTrail
+from cheddar.storage.cache_folder import CacheFolder
 from cheddar.storage.filesystem import FilesystemStorage
+from cheddar.storage.housekeeping import Housekeeping
+from cheddar.storage.last_use import LastUse
 from cheddar.store.redis import RedisStore
 from cheddar.store.sqlite import SQLiteStore
 from cheddar.upstream import configured
@@ -114,7 +117,9 @@ class Cheddar(Service):
         await self.store.start()
         self._stops.append(self.store.stop)
         local_storage = FilesystemStorage(settings.local_dir, reactor, files)
-        remote_storage = FilesystemStorage(settings.remote_dir, reactor, files)
+        housekeeping = self._housekeeping()
+        last_use = LastUse(reactor, housekeeping.came)
+        remote_storage = FilesystemStorage(settings.remote_dir, reactor, files, uses=last_use)
         await local_storage.start()
         self._stops.append(local_storage.stop)
         try:
@@ -123,6 +128,8 @@ class Cheddar(Service):
             # A disk that is full now may have room later; until then upstream's files are passed on.
             self._log.error("Files from upstream are not kept: {error}", error=error)
         self._stops.append(remote_storage.stop)
+        self._stops.append(housekeeping.stop)
+        housekeeping.start()
         upstreams = Upstreams([self._source(upstream, work) for upstream in settings.upstreams], settings.offline)
         downloads = Downloads(remote_storage, upstreams, reactor, reactor)
         self._stops.append(downloads.stop)
@@ -211,6 +218,15 @@ class Cheddar(Service):
         upstream = configured(settings, os.environ, reactor=self._reactor, pool=pool)
         self._stops.append(upstream.stop)
         return Source(settings.name, upstream, settings.may_be_asked_for, settings.merge)
+
+    def _housekeeping(self) -> Housekeeping:
+        settings = self._settings
+        folder = CacheFolder(settings.remote_dir)
+        # What nobody could fetch again is not evicted.
+        limit = settings.remote_cache_size if settings.upstreams and not settings.offline else 0
+        if limit:
+            folder.check_apart(settings.local_dir)
+        return Housekeeping(folder, limit, self._reactor, self._pool("cache", 1))
 
     def _pool(self, name: str, threads: int) -> ThreadPool:
         pool = ThreadPool(0, threads, name=f"cheddar-{name}")

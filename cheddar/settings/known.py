@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NewType
 from urllib.parse import urlsplit
 
 from attrs import evolve, frozen
 from distlib.index import DEFAULT_INDEX
 
 from cheddar.settings.upstreams import UpstreamSettings
+
+#: Bytes; 0 for no limit. May be written with a unit: 500 MiB, 50GB.
+Size = NewType("Size", int)
 
 
 def public_index() -> str:
@@ -38,6 +41,8 @@ class Settings:
     local_cache_dir: Path | None = None
     # Cached files of upstream, the same way. Empty: DATA_DIR/remote.
     remote_cache_dir: Path | None = None
+    # How many bytes of them are kept; 0: all.
+    remote_cache_size: Size = Size(0)
     # What is noted for audits, a JSON object a line. Empty: DATA_DIR/audit.jsonl.
     audit_log: Path | None = None
     # How many of the newest events `cheddar audit` finds; the file has them all.

@@ -17,9 +17,9 @@ from attrs import evolve, fields_dict, frozen
 
 from cheddar.errors import SettingsError
 from cheddar.settings.file import read_settings_file
-from cheddar.settings.known import Settings
+from cheddar.settings.known import Settings, Size
 from cheddar.settings.upstreams import read_upstreams
-from cheddar.settings.values import NETWORKS, hide_userinfo, networks, patterns, points_somewhere, wrong
+from cheddar.settings.values import NETWORKS, hide_userinfo, networks, patterns, points_somewhere, size, wrong
 
 PREFIX = "CHEDDAR_"
 
@@ -195,6 +195,8 @@ def _checked(place: str, name: str, value: object) -> object:
         if name == "port" and value > 65535:
             wrong(place, "a port number, at most 65535", value)
         return value
+    if kind is Size:
+        return size(place, value)
     if name == "upstream":
         return read_upstreams(place.removesuffix(": UPSTREAM"), value)
     if get_origin(kind) is tuple:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from decimal import Decimal
 from ipaddress import ip_network
 from typing import NoReturn
 from urllib.parse import SplitResult
 
 from cheddar.errors import SettingsError
 from cheddar.names import PATTERNS, normalize_pattern
+
+#: Units of sizes in lower case: powers of 1000, and of 1024.
+_UNITS = {
+    "": 1,
+    "b": 1,
+    **{f"{letter}b": 1000**power for power, letter in enumerate("kmgtp", 1)},
+    **{f"{letter}ib": 1024**power for power, letter in enumerate("kmgtp", 1)},
+}
+_SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?|\Z) *(?P<unit>|b|[kmgtp]i?b)\Z", re.ASCII | re.IGNORECASE)
+_LONGEST_SIZE = 30
 
 #: What L{networks} reads, in words for who wrote something else.
 NETWORKS = "IP addresses and networks (10.0.0.0/8), or unix"
@@ -42,6 +54,17 @@ def networks(place: str, items: Iterable[str]) -> tuple[str, ...]:
         except ValueError:
             wrong(place, f"a list of {NETWORKS}", item)
     return tuple(items)
+
+
+def size(place: str, value: object) -> int:
+    """Bytes, from a number of them or from text with a unit; 0, or nothing, is no limit."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    match = _SIZE.match(value.strip()) if isinstance(value, str) and len(value) <= _LONGEST_SIZE else None
+    if match is None:
+        wrong(place, "a number of bytes, or a size such as 500MiB or 50GB", value)
+    # Decimal: 1.1 GB are 1 100 000 000 bytes, and not one less.
+    return int(Decimal(match["number"] or 0) * _UNITS[match["unit"].lower()])
 
 
 def points_somewhere(parts: SplitResult) -> bool:

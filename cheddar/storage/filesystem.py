@@ -6,14 +6,12 @@ A file becomes visible whole: spooled beside, digests compared, synced, renamed 
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorFromThreads
@@ -21,28 +19,32 @@ from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from cheddar.deferreds import returns_deferred
-from cheddar.errors import Invalid, NoRoom, NotFound, TooLarge, Unavailable
+from cheddar.errors import Invalid, NotFound, TooLarge, Unavailable
 from cheddar.interfaces import IFileStorage, IFileWriter, IStoredFile
-from cheddar.names import is_filename
+from cheddar.storage.folders import MAX_DEPTH, NOT_THERE, is_segment, open_file, open_folder, remove_file, walk
 from cheddar.storage.sending import UNREADABLE, StoredFile
 from cheddar.storage.spool import SpoolFile, SpoolFolder
 from cheddar.storage.work import Work, storing
 
 #: The folder of partial files: no key begins with a dot.
 INCOMING = ".incoming"
-SIDECARS = (".metadata", ".provenance")
-MAX_DEPTH = 8
-
-#: Errors that mean that there is no such file here; a link (ELOOP) is none of ours.
-NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENXIO)
-
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-# O_NONBLOCK: opening a named pipe would otherwise wait for ever.
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 def no_checkpoint(step: str) -> None:
     """What a storage tells its steps to where nobody asks."""
+
+
+class Uses(Protocol):
+    """Is told what becomes of the files of a storage, in its threads."""
+
+    def opened(self, descriptor: int, status: os.stat_result) -> None:
+        """A file was opened to be read, and has this status."""
+
+    def coming(self, path: Path) -> None:
+        """The file at C{path} is about to be made visible."""
+
+    def came(self, size: int) -> None:
+        """It is, and has so many bytes."""
 
 
 @implementer(IFileStorage)
@@ -59,17 +61,20 @@ class FilesystemStorage:
         reactor: IReactorFromThreads,
         pool: ThreadPool,
         checkpoint: Callable[[str], None] = no_checkpoint,
+        uses: Uses | None = None,
     ) -> None:
         """
         @param root: made if it is not there.
         @param pool: runs what may wait for the disk; a started one.
         @param checkpoint: is told, in a thread, each step of a commit by its name: C{spooled}, C{synced},
             C{renamed}, C{folder-synced}.
+        @param uses: is told what becomes of the files, where their use is followed.
         """
         self._root = Path(os.path.abspath(root))
         self._reactor = reactor
         self._pool = pool
         self._checkpoint = checkpoint
+        self._uses = uses
         self._work = Work(reactor, pool)
         self._spool = SpoolFolder(self._root / INCOMING)
         self._writers: set[SpoolFile] = set()
@@ -115,7 +120,7 @@ class FilesystemStorage:
 
     def names(self) -> Deferred[tuple[tuple[str, int, datetime], ...]]:
         """See L{IFileStorage}. What could not be opened by its name (links, odd names) is left out."""
-        return self._work.run(lambda: tuple(sorted(self._names((), self._root))))
+        return self._work.run(lambda: tuple(sorted(self._names())))
 
     def check(self) -> Deferred[None]:
         """See L{IFileStorage}."""
@@ -145,28 +150,11 @@ class FilesystemStorage:
             raise Invalid(f"{key!r} leads out of the file storage.")
         return segments
 
-    @contextmanager
-    def _folder(self, segments: tuple[str, ...], make: bool = False) -> Iterator[int]:
-        """Open the folder C{segments} step by step: so no link on the way is followed."""
-        folder = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            for segment in segments:
-                if make:
-                    _make_folder(segment, folder)
-                inner = os.open(segment, _FOLDER, dir_fd=folder)
-                os.close(folder)
-                folder = inner
-            yield folder
-        finally:
-            os.close(folder)
-
     def _descriptor(self, key: str, size: int | None = None) -> int:
         """Open the file C{key}; where C{size} is given it must still have it. [NotFound, Unavailable]"""
         missing = f"{key.rpartition('/')[2]} is not in the file storage."
         try:
-            *folders, filename = self._segments(key)
-            with self._folder(tuple(folders)) as folder:
-                descriptor = os.open(filename, _FILE, dir_fd=folder)
+            descriptor = open_file(self._root, self._segments(key))
         except Invalid as error:
             raise NotFound(str(error)) from error
         except OSError as error:
@@ -180,6 +168,8 @@ class FilesystemStorage:
         if size is not None and status.st_size != size:
             os.close(descriptor)
             raise Unavailable("The file was replaced at this moment. Ask again.")
+        if self._uses is not None:
+            self._uses.opened(descriptor, status)
         return descriptor
 
     def _size(self, key: str) -> int:
@@ -203,9 +193,11 @@ class FilesystemStorage:
         *folders, filename = self._segments(key)
         with storing():
             size = path.stat().st_size
+            if self._uses is not None:
+                self._uses.coming(path)
             while True:
                 try:
-                    with self._folder(tuple(folders), make=True) as folder:
+                    with open_folder(self._root, tuple(folders), make=True) as folder:
                         os.rename(path, filename, dst_dir_fd=folder)
                         self._checkpoint("renamed")
                         os.fsync(folder)
@@ -215,49 +207,13 @@ class FilesystemStorage:
                     # A delete removed the folder it had emptied, between our making it and our using it.
                     if not path.exists():
                         raise
+        if self._uses is not None:
+            self._uses.came(size)
         return lambda: self._descriptor(key, size)
 
     def _delete(self, key: str) -> None:
-        *folders, filename = self._segments(key)
-        try:
-            with self._folder(tuple(folders)) as folder:
-                os.unlink(filename, dir_fd=folder)
-            while len(folders) > 1:
-                name = folders.pop()
-                with self._folder(tuple(folders)) as folder:
-                    os.rmdir(name, dir_fd=folder)
-        except OSError as error:
-            if error.errno not in (*NOT_THERE, errno.ENOTEMPTY, errno.EEXIST):
-                raise NoRoom(
-                    f"The server cannot delete from its file storage ({error.strerror}). "
-                    "Its administrator has to allow writing there; then try again."
-                ) from error
+        remove_file(self._root, self._segments(key))
 
-    def _names(self, above: tuple[str, ...], folder: Path) -> Iterator[tuple[str, int, datetime]]:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if not is_segment(entry.name):
-                    continue
-                try:
-                    status = entry.stat(follow_symlinks=False)
-                    if stat.S_ISDIR(status.st_mode) and len(above) < MAX_DEPTH - 1:
-                        yield from self._names((*above, entry.name), folder / entry.name)
-                    elif stat.S_ISREG(status.st_mode) and above:
-                        changed = datetime.fromtimestamp(status.st_mtime, timezone.utc)
-                        yield "/".join((*above, entry.name)), status.st_size, changed
-                except FileNotFoundError:  # deleted meanwhile
-                    continue
-
-
-def is_segment(segment: str) -> bool:
-    """Whether C{segment} may be one step of a key: a file name, maybe with the ending of what lies beside a file."""
-    ending = next((ending for ending in SIDECARS if segment.endswith(ending)), "")
-    return is_filename(segment.removesuffix(ending))
-
-
-def _make_folder(name: str, parent: int) -> None:
-    try:
-        os.mkdir(name, 0o755, dir_fd=parent)
-    except FileExistsError:
-        return
-    os.fsync(parent)
+    def _names(self) -> Iterator[tuple[str, int, datetime]]:
+        for segments, status in walk(self._root):
+            yield "/".join(segments), status.st_size, datetime.fromtimestamp(status.st_mtime, timezone.utc)

@@ -22,6 +22,7 @@ from zope.interface import implementer
 from cheddar.deferreds import returns_deferred
 from cheddar.errors import DigestMismatch, NoRoom
 from cheddar.interfaces import IFileWriter, IStoredFile
+from cheddar.storage.last_use import share
 from cheddar.storage.sending import FileView, StoredFile
 from cheddar.storage.work import Work, storing
 
@@ -146,7 +147,11 @@ class SpoolFolder:
 
 def _new_file(folder: Path) -> tuple[int, Path]:
     path = folder / secrets.token_hex(8)
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644), path
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+    # Those who follow the file as it grows have duplicates of this, and so the lock: they go on reading when it has its
+    # name. See L{cheddar.storage.last_use}.
+    share(descriptor)
+    return descriptor, path
 
 
 @implementer(IFileWriter)

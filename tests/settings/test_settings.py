@@ -232,6 +232,35 @@ def test_reserved_names_are_read_as_they_are_compared(tmp_path: Path) -> None:
         loaded(environ={"CHEDDAR_RESERVED_NAMES": "acme-* *"})
 
 
+@pytest.mark.parametrize(
+    ("text", "bytes_"),
+    [
+        ("", 0),
+        ("0", 0),
+        ("1000", 1000),
+        ("500MiB", 500 * 1024**2),
+        ("50GB", 50 * 1000**3),
+        ("1.1 gb", 1_100_000_000),
+        ("2 TiB", 2 * 1024**4),
+        ("7B", 7),
+    ],
+)
+def test_a_size_may_have_a_unit(tmp_path: Path, text: str, bytes_: int) -> None:
+    """Bytes, powers of 1000 (kB, MB, GB) and of 1024 (KiB, MiB, GiB), in the environment and as text in a file."""
+    assert loaded(environ={"CHEDDAR_REMOTE_CACHE_SIZE": text}).settings.remote_cache_size == bytes_
+    assert loaded(written(tmp_path, f'remote_cache_size = "{text}"')).settings.remote_cache_size == bytes_
+    assert loaded(written(tmp_path, f"remote_cache_size = {bytes_}")).settings.remote_cache_size == bytes_
+
+
+@pytest.mark.parametrize("text", ["-1", "GB", "50 apples", "1e9", "1,5GB", "50GBit", "\u0665", "9" * 5000])
+def test_what_is_no_size(text: str) -> None:
+    """It stops the start, in words that say what would be one."""
+    with pytest.raises(SettingsError, match=r"^CHEDDAR_REMOTE_CACHE_SIZE: must be .* such as 500MiB or 50GB"):
+        loaded(environ={"CHEDDAR_REMOTE_CACHE_SIZE": text})
+    with pytest.raises(SettingsError, match="such as 500MiB or 50GB"):
+        loaded(options={"remote_cache_size": True})
+
+
 def test_an_unknown_variable_warns_and_a_port_that_is_a_url_is_ignored() -> None:
     """The environment is not all the administrator's own: what is foreign there does not stop the start."""
     environ = {

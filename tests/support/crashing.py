@@ -59,9 +59,9 @@ def main(arguments: list[str]) -> None:
     def local_index(projects: IProjectStore, *args: Any, **keywords: Any) -> LocalIndex:
         return LocalIndex(CrashingProjects(projects), *args, **keywords)  # type: ignore[arg-type]  # it has what is used
 
-    def storage(root: Path, *args: Any) -> FilesystemStorage:
+    def storage(root: Path, *args: Any, **keywords: Any) -> FilesystemStorage:
         # The cache of upstream's files takes no part in an upload.
-        return FilesystemStorage(root, *args, **({"checkpoint": steps} if root.name == "local" else {}))
+        return FilesystemStorage(root, *args, **({"checkpoint": steps} if root.name == "local" else keywords))
 
     root.FilesystemStorage = storage  # type: ignore[misc,assignment]
     root.LocalIndex = local_index  # type: ignore[misc,assignment]
