@@ -47,6 +47,18 @@ class Forbidden(CheddarError):
     """The caller is known and may not do this."""
 
 
+class TooOften(CheddarError):
+    """
+    The caller has to wait before it may do this again.
+
+    @ivar retry_after: seconds after which it may.
+    """
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class NoRoom(CheddarError):
     """The disk is full, or storage cannot be written."""
 

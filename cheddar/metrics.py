@@ -16,7 +16,9 @@ request_seconds = Histogram(
     registry=registry,
 )
 uploads = Counter("cheddar_uploads", "Uploads by outcome.", ("outcome",), registry=registry)
-logins = Counter("cheddar_logins", "Logins by outcome.", ("outcome",), registry=registry)
+logins = Counter(
+    "cheddar_logins", "Logins by outcome: ok, refused, or limited (not looked at).", ("outcome",), registry=registry
+)
 upstream_requests = Counter(
     "cheddar_upstream_requests", "Requests to upstream by kind and outcome.", ("kind", "outcome"), registry=registry
 )

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from twisted.application.service import IService
+from twisted.cred.credentials import IUsernamePassword
+from twisted.cred.strcred import AuthOptionMixin
 from twisted.logger import Logger
 from twisted.python import usage
 
@@ -16,7 +18,7 @@ from cheddar.errors import SettingsError
 from cheddar.settings import Loaded, load, nearest
 
 
-class Options(usage.Options):
+class Options(usage.Options, AuthOptionMixin):
     """The command line of C{twistd cheddar}. Once parsed, C{loaded} holds the settings in force."""
 
     synopsis = "[options]"
@@ -51,6 +53,8 @@ class Options(usage.Options):
         }
     )
 
+    supportedInterfaces = (IUsernamePassword,)
+
     loaded: Loaded
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
@@ -59,6 +63,7 @@ class Options(usage.Options):
         """
         super().__init__()
         self["listen"] = []
+        self["auth"] = []
         self._environ = os.environ if environ is None else environ
 
     def opt_listen(self, endpoint: str) -> None:
@@ -66,6 +71,11 @@ class Options(usage.Options):
         A Twisted endpoint to serve on in place of --port: tcp:, ssl:, unix: or systemd:. May be given several times.
         """
         self["listen"].append(endpoint)
+
+    def opt_auth(self, checker: str) -> None:
+        """Who else may log in: file:/path (lines of name:password), or what --help-auth lists. As often as needed."""
+        # The mixin would make the checker now: it is made with the service, like those of the settings file.
+        self["auth"].append(checker)
 
     def opt_version(self) -> None:
         """Print Cheddar's version and exit."""
@@ -93,8 +103,7 @@ class Options(usage.Options):
             )
             if self[option] is not None
         }
-        if self["listen"]:
-            options["listen"] = self["listen"]
+        options.update({name: self[name] for name in ("listen", "auth") if self[name]})
         file = Path(self["settings"]) if self["settings"] else None
         try:
             self.loaded = load(file=file, environ=self._environ, options=options)

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from twisted.python import usage
 
-from cheddar.auth.passwords import hash_password
+from cheddar.auth.passwords import hash_password, is_hash
 from cheddar.cli.command import Group, StoreCommand, Terminal
 from cheddar.errors import AlreadyExists, Invalid, NotFound
 from cheddar.interfaces import IStore
@@ -96,6 +96,44 @@ class SetPassword(_NewPassword):
         terminal.say(f"Set a new password for user {self.name}.")
 
 
+class HashPasswords(StoreCommand):
+    """C{cheddar user hash}"""
+
+    synopsis = "--all | NAME ..."
+    optFlags = [["all", None, "All users that have a plain text password."]]
+    names: tuple[str, ...] = ()
+
+    def parseArgs(self, *names: str) -> None:
+        """The users' names, or none with --all. [UsageError]"""
+        if bool(names) is bool(self["all"]):
+            raise usage.UsageError("either names of users are needed, or --all")
+        self.names = names
+
+    async def work(self, store: IStore, terminal: Terminal) -> None:
+        """See L{StoreCommand.work}."""
+        hashed, missed = 0, []
+        for name in self.names or await store.accounts.user_names():
+            user = await store.accounts.user(name)
+            if user is None and self.names:
+                raise NotFound(f"there is no user {name} in {store.description}")
+            if user is None or is_hash(user.password):
+                continue
+            try:
+                done = await store.accounts.replace_password(name, user.password, hash_password(user.password))
+            except ValueError:
+                done = False
+            if done:
+                hashed += 1
+            else:
+                missed.append(name)
+        terminal.say(f"Replaced {hashed} plain text passwords by their hashes.")
+        if missed:
+            raise Invalid(
+                f"not replaced: {', '.join(missed)}. What is empty, too long or no UTF-8 lets nobody in: set it anew "
+                "with `cheddar user password`. Where somebody has just changed it, try again."
+            )
+
+
 class RemoveUser(_NamedUser):
     """C{cheddar user remove NAME}"""
 
@@ -182,6 +220,7 @@ class Users(Group):
         ("list", ListUsers, "List the users, and what they were granted."),
         ("remove", RemoveUser, "Remove a user: the next request is refused."),
         ("password", SetPassword, "Set a user's password."),
+        ("hash", HashPasswords, "Replace plain text passwords, set by redis-cli, by their hashes."),
         ("grant", Grant, "Let a user create projects under reserved names: acme-web-* or the like."),
         ("revoke", Revoke, "Take such a grant back."),
     ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from cheddar.interfaces.files import IArriving, IFileStorage, IFileView, IFileWriter, IStoredFile
 from cheddar.interfaces.indexes import IIndex, IPublishable, IRefreshable, IUpload
-from cheddar.interfaces.people import IAuditLog, IAuthenticator, IPermissions
+from cheddar.interfaces.people import IAuditLog, IAuthenticator, ILogins, IPermissions
 from cheddar.interfaces.stores import IAccountStore, IEventStore, ILeases, IPageCache, IProjectStore, IStore
 from cheddar.interfaces.upstreams import IBodyReceiver, IUpstream, IUpstreams
 
@@ -25,6 +25,7 @@ __all__ = [
     "IFileWriter",
     "IIndex",
     "ILeases",
+    "ILogins",
     "IPageCache",
     "IPermissions",
     "IProjectStore",

@@ -17,6 +17,16 @@ class IAuthenticator(Interface):
         """@return: who it is; L{cheddar.model.ANONYMOUS} for no credentials. [BadCredentials, Unavailable]"""
 
 
+class ILogins(Interface):
+    """Knows who somebody is, and lets nobody guess without end."""
+
+    def identify(credentials: Credentials | None, client: str) -> Deferred[Identity]:
+        """
+        @param client: where the request comes from, in the form in which clients are counted.
+        @return: who it is; L{cheddar.model.ANONYMOUS} for no credentials. [BadCredentials, TooOften, Unavailable]
+        """
+
+
 class IAuditLog(Interface):
     """Remembers what happened, for those who must find it again."""
 

@@ -10,11 +10,15 @@ from typing import Any
 
 from attrs import define, field
 from twisted.application.service import Service
+from twisted.cred.checkers import ICredentialsChecker
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
+from cheddar.auth.attempts import Attempts
+from cheddar.auth.checkers import Checkers, named
+from cheddar.auth.logins import LimitedLogins
 from cheddar.auth.passwords import PasswordAuthenticator
 from cheddar.auth.permissions import Permissions
 from cheddar.deferreds import returns_deferred
@@ -67,7 +71,7 @@ def open_audit(settings: Settings, store: IStore, reactor: Any, pool: ThreadPool
 
 def make_service(settings: Settings, reactor: Any) -> Cheddar:
     """The whole of Cheddar, not started yet. [SettingsError]"""
-    return Cheddar(settings, reactor, open_store(settings, reactor))
+    return Cheddar(settings, reactor, open_store(settings, reactor), named(settings.auth))
 
 
 @define(eq=False)
@@ -81,6 +85,7 @@ class Cheddar(Service):
     _settings: Settings
     _reactor: Any
     store: IStore
+    _checkers: tuple[ICredentialsChecker, ...] = ()
     name: str = "cheddar"
     _stops: list[Callable[[], Deferred[Any]]] = field(factory=list, init=False)
     _starting: Deferred[None] | None = field(default=None, init=False)
@@ -113,7 +118,6 @@ class Cheddar(Service):
         settings, reactor = self._settings, self._reactor
         work = self._pool("work", 4)
         files = self._pool("files", 4)
-        hashing = self._pool("passwords", 2)
         await self.store.start()
         self._stops.append(self.store.stop)
         local_storage = FilesystemStorage(settings.local_dir, reactor, files)
@@ -180,9 +184,7 @@ class Cheddar(Service):
                 local=local,
                 remote=remote,
                 combined=CombinedIndex(local, remote),
-                authenticator=PasswordAuthenticator(
-                    self.store.accounts, reactor, reactor, hashing, settings.plaintext_passwords
-                ),
+                logins=self._logins(),
                 permissions=Permissions(settings.read_auth),
                 store=self.store,
                 storage=local_storage,
@@ -213,6 +215,20 @@ class Cheddar(Service):
         watchdog = Watchdog(reactor, work)
         self._stops.append(watchdog.stop)
         watchdog.start()
+
+    def _logins(self) -> LimitedLogins:
+        settings, reactor = self._settings, self._reactor
+        others = Checkers(self._checkers, reactor, self._pool("checkers", 2)) if self._checkers else None
+        hashing = self._pool("passwords", 2)
+        return LimitedLogins(
+            PasswordAuthenticator(self.store.accounts, reactor, reactor, hashing, settings.plaintext_passwords, others),
+            Attempts(
+                reactor,
+                settings.failed_logins,
+                settings.failed_logins_per_address,
+                settings.failed_logins_seconds,
+            ),
+        )
 
     def _source(self, settings: UpstreamSettings, pool: ThreadPool) -> Source:
         upstream = configured(settings, os.environ, reactor=self._reactor, pool=pool)

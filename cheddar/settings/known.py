@@ -94,6 +94,12 @@ class Settings:
     # Addresses and networks of proxies; unix: whoever connects to a socket that is a file. The number for one address
     # does not apply to them, and their X-Forwarded-For says who their clients are.
     trusted_proxies: tuple[str, ...] = ()
+    # Twisted's checkers of logins (file:/path), asked where the store has no user of the name.
+    auth: tuple[str, ...] = ()
+    # So many logins may fail in so many seconds: of one user from one address, and from one address in all.
+    failed_logins: int = 10
+    failed_logins_per_address: int = 30
+    failed_logins_seconds: int = 300
     # The largest upload, in bytes.
     max_upload: int = 4 * 1024**3
     # Seconds that requests under way get when the server stops.

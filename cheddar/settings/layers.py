@@ -19,7 +19,16 @@ from cheddar.errors import SettingsError
 from cheddar.settings.file import read_settings_file
 from cheddar.settings.known import Settings, Size
 from cheddar.settings.upstreams import read_upstreams
-from cheddar.settings.values import NETWORKS, hide_userinfo, networks, patterns, points_somewhere, size, wrong
+from cheddar.settings.values import (
+    NETWORKS,
+    hide_argument,
+    hide_userinfo,
+    networks,
+    patterns,
+    points_somewhere,
+    size,
+    wrong,
+)
 
 PREFIX = "CHEDDAR_"
 
@@ -53,6 +62,7 @@ _SCHEMES = {
 #: What the items of a list are.
 _ITEMS = {
     "listen": "endpoint descriptions",
+    "auth": "checkers of logins (file:/path)",
     "reserved_names": "names of projects (acme) and beginnings of names (acme-*)",
     "trusted_proxies": NETWORKS,
 }
@@ -110,6 +120,7 @@ def describe(settings: Settings, origins: Mapping[str, str]) -> tuple[tuple[str,
         "index_url": "" if settings.upstream else "".join(upstream.url for upstream in settings.upstreams),
         "upstream": tuple(f"{upstream.name}={hide_userinfo(upstream.url)}" for upstream in settings.upstream),
         "audit_log": settings.audit_file,
+        "auth": tuple(map(hide_argument, settings.auth)),
     }
     return tuple(
         (name.upper(), _shown(name, in_force.get(name, getattr(settings, name))), origins.get(name, "default"))

@@ -34,6 +34,12 @@ def hide_userinfo(url: str) -> str:
     return f"{scheme}{separator}***@{rest.rpartition('@')[2]}"
 
 
+def hide_argument(checker: str) -> str:
+    """C{checker} for people to see: what stands behind the colon may be a secret, unless it is a file's name."""
+    kind, colon, argument = checker.partition(":")
+    return checker if kind == "file" or not argument else f"{kind}{colon}***"
+
+
 def patterns(place: str, items: Iterable[str]) -> tuple[str, ...]:
     """Patterns as they are compared, each once."""
     normalized = {}

@@ -20,10 +20,11 @@ from werkzeug.exceptions import MethodNotAllowed as NoSuchMethod
 from cheddar import metrics
 from cheddar.deferreds import shielded
 from cheddar.errors import BadCredentials, CheddarError, Forbidden, NotFound
-from cheddar.interfaces import IAuthenticator, IPermissions
+from cheddar.interfaces import ILogins, IPermissions
 from cheddar.model import Action, Credentials, Identity
 from cheddar.web.audited import Audited
 from cheddar.web.bodies import Delivery
+from cheddar.web.clients import counted_as
 from cheddar.web.errors import MethodNotAllowed, Problems
 from cheddar.web.request import CheddarRequest
 from cheddar.web.responses import Response, request_header
@@ -92,19 +93,21 @@ class Access:
     @ivar _address: this server's own, with a slash at its end.
     """
 
-    _authenticator: IAuthenticator
+    _logins: ILogins
     _permissions: IPermissions
     _address: str
 
     async def check(self, request: CheddarRequest, action: Action, index: str, project: str | None) -> Identity:
         """
         @return: who is asking.
-        @raise BadCredentials: a login is wrong, or would be needed. [Forbidden: a login does not help]
+        @raise BadCredentials: a login is wrong, or would be needed.
+        @raise TooOften: too many have failed. [Unavailable; Forbidden: a login does not help]
         """
         if action not in (Action.READ, Action.OBSERVE):
             self._check_origin(request)
         if request.identity is None and action is not Action.OBSERVE:
-            request.identity = await self._authenticator.identify(credentials_of(request))
+            address = request.client_address
+            request.identity = await self._logins.identify(credentials_of(request), counted_as(address) or address)
         identity = request.identity or Identity()
         if not self._permissions.allows(identity, action, index, project):
             if identity.anonymous:

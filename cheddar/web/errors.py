@@ -19,6 +19,7 @@ from cheddar.errors import (
     NotFound,
     Reserved,
     TooLarge,
+    TooOften,
     Unavailable,
     UpstreamBroken,
 )
@@ -58,6 +59,7 @@ STATUS: tuple[tuple[type[CheddarError], int], ...] = (
     (Invalid, 400),
     (BadCredentials, 401),
     (Forbidden, 403),
+    (TooOften, 429),
     (NoRoom, 507),
     (UpstreamBroken, 502),
     (Unavailable, 503),
@@ -91,7 +93,7 @@ class Problems:
         title = _TITLES.get(status) or RESPONSES.get(status, b"Error").decode()
         detail = str(error) or title
         headers = {"Cache-Control": "no-store", "Vary": "Accept"}
-        if isinstance(error, Unavailable) and error.retry_after:
+        if isinstance(error, Unavailable | TooOften) and error.retry_after:
             headers["Retry-After"] = str(error.retry_after)
         if isinstance(error, BadCredentials):
             # The realm is what distutils' `register` looks its password up by: it must be exactly this.

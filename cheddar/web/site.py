@@ -9,9 +9,9 @@ from twisted.python.threadpool import ThreadPool
 
 from cheddar.interfaces import (
     IAuditLog,
-    IAuthenticator,
     IFileStorage,
     IIndex,
+    ILogins,
     IPermissions,
     IPublishable,
     IStore,
@@ -40,7 +40,7 @@ class Behind:
     What stands behind the HTTP surface.
 
     @ivar local: the local index. @ivar remote: the remote one. @ivar combined: both.
-    @ivar authenticator: knows who somebody is. @ivar permissions: knows what they may do.
+    @ivar logins: knows who somebody is. @ivar permissions: knows what they may do.
     @ivar store: asked whether it answers. @ivar storage: where uploads go. @ivar cache: where upstream's files are.
     @ivar audit: where changes are noted.
     @ivar upstreams: shown in readiness. @ivar address: the address that users see, with a slash at its end.
@@ -51,7 +51,7 @@ class Behind:
     local: IPublishable
     remote: IIndex
     combined: IIndex
-    authenticator: IAuthenticator
+    logins: ILogins
     permissions: IPermissions
     store: IStore
     storage: IFileStorage
@@ -73,7 +73,7 @@ def make_site(behind: Behind, reactor: IReactorFromThreads, clock: IReactorTime,
     offline = all(state.get("offline") for state in states)
     pages = Pages(behind.address, bool(states), reactor, pool, offline)
     problems = Problems(pages.problem)
-    access = Access(behind.authenticator, behind.permissions, behind.address)
+    access = Access(behind.logins, behind.permissions, behind.address)
     indexes = Indexes(behind.local, behind.remote, behind.combined)
     app = Klein()
     # A slash more or less is redirected by the endpoints themselves: werkzeug would build an absolute address from

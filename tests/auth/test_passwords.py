@@ -186,7 +186,7 @@ async def test_who_leaves_still_counts(door: Door) -> None:
     """A client that leaves at once does not make room for the next while its password is being looked at."""
     keeper = door.keeper()
     # No user can have such a name, so that the store is not asked and the job begins at once.
-    asked = [keeper.identify(Credentials("*", "x")) for _ in range(keeper.HASHING_MOST)]
+    asked = [keeper.identify(Credentials("*", f"wrong {number}")) for number in range(keeper.HASHING_MOST)]
     assert door.pool.jobs == keeper.HASHING_MOST
     for one in asked:
         one.addErrback(lambda _: None)

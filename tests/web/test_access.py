@@ -92,8 +92,9 @@ def routes_of(server: CheddarHere) -> set[tuple[str, str, str, str]]:
 
 @pytest_twisted.async_yield_fixture
 async def private(reactor: Any, settings: Settings) -> AsyncIterator[CheddarHere]:
-    """A Cheddar whose readers log in."""
-    server = await CheddarHere(attrs.evolve(settings, read_auth=True), reactor).start()
+    """A Cheddar whose readers log in, and may be wrong as often as there are routes."""
+    patient = attrs.evolve(settings, read_auth=True, failed_logins=200, failed_logins_per_address=200)
+    server = await CheddarHere(patient, reactor).start()
     await server.service.store.accounts.put_user(User(USER, hash_password(PASSWORD)))
     yield server
     await server.stop()

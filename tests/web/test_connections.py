@@ -15,6 +15,8 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.python.threadpool import ThreadPool
 
+from cheddar.auth.attempts import Attempts
+from cheddar.auth.logins import LimitedLogins
 from cheddar.auth.passwords import PasswordAuthenticator, hash_password
 from cheddar.auth.permissions import Permissions
 from cheddar.index.upstreams import Upstreams
@@ -542,7 +544,7 @@ async def test_a_failure_nobody_foresaw(cheddar: CheddarHere, reactor: Any, noth
         local=index,
         remote=index,
         combined=index,
-        authenticator=PasswordAuthenticator(store.accounts, reactor, reactor, pool),
+        logins=LimitedLogins(PasswordAuthenticator(store.accounts, reactor, reactor, pool), Attempts(reactor)),
         permissions=Permissions(),
         store=store,
         storage=index,
