@@ -3,92 +3,25 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
-import pytest_twisted
-from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.task import Clock
+from twisted.internet.defer import gatherResults
 from twisted.logger import LogEvent, globalLogPublisher
-from twisted.python.threadpool import ThreadPool
 
 from cheddar.auth.passwords import MAX_PASSWORD_BYTES, PasswordAuthenticator, hash_password, is_hash
-from cheddar.deferreds import returns_deferred
 from cheddar.errors import BadCredentials, Unavailable
 from cheddar.model import ANONYMOUS, Credentials, Identity, User
 from cheddar.settings import Settings
-from cheddar.store.sqlite import SQLiteStore
+from tests.auth.door import Door, refused
 from tests.support.server import CheddarHere
-
-
-class CountingPool(ThreadPool):
-    """A pool of threads that counts what it is given to do."""
-
-    jobs = 0
-
-    def callInThreadWithCallback(self, *args: Any, **kwargs: Any) -> None:
-        """See L{ThreadPool}."""
-        self.jobs += 1
-        super().callInThreadWithCallback(*args, **kwargs)
 
 
 class Forgetful(PasswordAuthenticator):
     """One that remembers two logins: more would take the test a minute."""
 
     REMEMBERED_MOST = 2
-
-
-@attrs.define(eq=False)
-class Door:
-    """An authenticator, and what is behind it."""
-
-    store: SQLiteStore
-    pool: CountingPool
-    clock: Clock
-    reactor: Any
-
-    def keeper(self, plaintext: str = "upgrade") -> PasswordAuthenticator:
-        """Somebody who asks for names and passwords."""
-        return PasswordAuthenticator(self.store.accounts, self.reactor, self.clock, self.pool, plaintext)
-
-    @returns_deferred
-    async def put(self, name: str, password: str) -> None:
-        """Add a user, or change the password."""
-        await self.store.accounts.put_user(User(name, password))
-
-    @returns_deferred
-    async def cost(self, keeper: PasswordAuthenticator, name: str, password: str) -> int:
-        """How many jobs a login takes, be it right or wrong."""
-        before = self.pool.jobs
-        try:
-            await keeper.identify(Credentials(name, password))
-        except BadCredentials:
-            pass
-        return self.pool.jobs - before
-
-
-@pytest_twisted.async_yield_fixture
-async def door(reactor: Any, tmp_path: Path) -> AsyncIterator[Door]:
-    """A store without users."""
-    store = SQLiteStore(tmp_path / "cheddar.sqlite", 10, reactor, reactor)
-    await store.start()
-    pool = CountingPool(0, 2, name="passwords")
-    pool.start()
-    yield Door(store, pool, Clock(), reactor)
-    pool.stop()
-    await store.stop()
-
-
-async def refused(asked: Deferred[Identity]) -> bool:
-    """Whether a login is refused."""
-    try:
-        await asked
-    except BadCredentials:
-        return True
-    return False
 
 
 async def test_the_right_password_says_who_it_is(door: Door) -> None:
