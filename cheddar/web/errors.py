@@ -68,7 +68,7 @@ STATUS: tuple[tuple[type[CheddarError], int], ...] = (
     (PreconditionFailed, 412),
 )
 
-_TITLES = {400: "Bad request", 401: "Login needed", 404: "Not found", 409: "Conflict", 507: "No room"}
+_TITLES = {400: "Bad request", 401: "Login needed", 404: "Not found", 409: "Conflict", 429: "Too often", 507: "No room"}
 
 
 def status_of(error: CheddarError) -> int:

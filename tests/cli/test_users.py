@@ -123,3 +123,29 @@ async def test_names_and_passwords_that_cannot_work_are_refused(reactor: Any, se
         with pytest.raises(Invalid, match="password has 1 to"):
             await execute(reactor, settings, "user", "add", "me", "--stdin", stdin=password)
     assert await execute(reactor, settings, "user", "list") == ""
+
+
+async def test_plain_text_passwords_are_replaced_at_once(reactor: Any, settings: Settings) -> None:
+    """hash: of users by name, or of all; hashes stay, and what can be no password is named."""
+    store = open_store(settings, reactor)
+    await store.start()
+    try:
+        for name, password in (("adam", "007"), ("bea", "secret"), ("carl", "third"), ("long", "x" * 5000)):
+            await store.accounts.put_user(User(name, password))
+    finally:
+        await store.stop()
+    await execute(reactor, settings, "user", "add", "--stdin", "zoe", stdin="hashed\n")
+    assert await execute(reactor, settings, "user", "hash", "adam", "zoe") == (
+        "Replaced 1 plain text passwords by their hashes.\n"
+    )
+    assert await has_password(reactor, settings, "adam", "007")
+    assert await stored(reactor, settings, "bea") == User("bea", "secret")
+    with pytest.raises(Invalid, match="not replaced: long"):
+        await execute(reactor, settings, "user", "hash", "--all")
+    for name, password in (("adam", "007"), ("bea", "secret"), ("carl", "third"), ("zoe", "hashed")):
+        assert await has_password(reactor, settings, name, password)
+    with pytest.raises(NotFound, match="no user you"):
+        await execute(reactor, settings, "user", "hash", "you")
+    for words in ((), ("--all", "adam")):
+        with pytest.raises(UsageError, match="--all"):
+            await execute(reactor, settings, "user", "hash", *words)
