@@ -17,6 +17,9 @@ from cheddar.errors import BadCredentials, CheddarError, TooOften
 from cheddar.interfaces import IAuthenticator, ILogins
 from cheddar.model import ANONYMOUS, Credentials, Identity
 
+#: The user name that goes with an API token, which is the password.
+TOKEN_USER = "__token__"  # noqa: S105  # a name, no secret
+
 #: No user's name is as long (L{cheddar.names.is_user_name}): of longer ones so much is remembered.
 ACCOUNT_LENGTH = 65
 
@@ -46,7 +49,11 @@ class LimitedLogins:
         """See L{ILogins.identify}."""
         if credentials is None:
             return ANONYMOUS
-        digest, account = self._digest(credentials), credentials.username[:ACCOUNT_LENGTH]
+        digest = self._digest(credentials)
+        account = credentials.username[:ACCOUNT_LENGTH]
+        if account == TOKEN_USER:
+            # Each token counts for itself: one that was revoked does not stop another one's first use.
+            account += f" {digest.hex()[:16]}"
         while not (known := digest in self._right):
             try:
                 others = self._attempts.take(client, account)

@@ -97,6 +97,15 @@ async def test_nine_guesses_from_one_address(door: Door) -> None:
     assert await login(logins, "alice", "007") == "alice"
 
 
+async def test_each_token_counts_for_itself(door: Door) -> None:
+    """A token that is refused again and again holds back no other one; trying out tokens ends like trying out users."""
+    logins = limited(door)
+    assert [await login(logins, "__token__", "revoked") for _ in range(4)] == [BadCredentials] * 3 + [TooOften]
+    assert await login(logins, "__token__", "another") is BadCredentials
+    tried = Counter([await login(logins, "__token__", f"made up {number}") for number in range(8)])
+    assert tried == {BadCredentials: 5, TooOften: 3}
+
+
 async def test_guesses_at_the_same_moment(door: Door) -> None:
     """Sixty at once are no more than one after the other; a hundred of the right ones all get in, by one hash."""
     await door.put("alice", hash_password("007"))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.defer import gatherResults
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import LogEvent, globalLogPublisher
 
 from cheddar.auth.passwords import MAX_PASSWORD_BYTES, PasswordAuthenticator, hash_password, is_hash
@@ -99,6 +99,21 @@ async def test_an_unknown_user_costs_as_much_as_a_wrong_password(door: Door) -> 
             ("nobody", "x" * 5000),
         ):
             assert await door.cost(keeper, name, password) == 1, (plaintext, name)
+
+
+async def test_many_at_once_tell_no_more(door: Door) -> None:
+    """The same wrong login many times at the same moment is one hash, be there such a user or not."""
+    await door.put("alice", hash_password("007"))
+    await door.put("carol", "plain")
+    keeper = door.keeper()
+    for name in ("alice", "carol", "nobody", "*"):
+        before = door.pool.jobs
+        assert all(
+            await gatherResults(
+                [Deferred.fromCoroutine(refused(keeper.identify(Credentials(name, "wrong")))) for _ in range(50)]
+            )
+        )
+        assert door.pool.jobs - before == 1, name
 
 
 async def test_too_many_logins_at_once(door: Door) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.clients.conftest import running_cheddar
 from tests.support.clients import output, run
 from tests.support.distributions import make_wheel
-from tests.support.server import PASSWORD, USER, CheddarProcess, ask, basic
+from tests.support.server import CheddarProcess, ask, basic
 
 
 @pytest.fixture(scope="module")
@@ -60,13 +60,13 @@ def test_users_of_checkers(guarded: CheddarProcess, passwords: Path, tmp_path: P
     installed = run("pip", "download", "--no-deps", "--index-url", index, "-d", str(tmp_path), "ours", home=tmp_path)
     assert installed.returncode == 0, output(installed)
     assert status(guarded, "dora", "in-memory") == 200
-    passwords.write_text(f"bob:changed\n{USER}:of the file\n")
+    passwords.write_text("bob:changed\nerin:of the file\n")
     assert [status(guarded, "bob", password) for password in ("secret", "changed")] == [401, 200]
-    assert status(guarded, USER, "of the file") == 200
-    guarded.add_user()
-    assert [status(guarded, USER, password) for password in ("of the file", PASSWORD)] == [401, 200]
-    assert guarded.cheddar("user", "remove", USER).returncode == 0
-    assert [status(guarded, USER, password) for password in (PASSWORD, "of the file")] == [401, 200]
+    assert status(guarded, "erin", "of the file") == 200
+    guarded.add_user("erin", "of the store")
+    assert [status(guarded, "erin", password) for password in ("of the file", "of the store")] == [401, 200]
+    assert guarded.cheddar("user", "remove", "erin").returncode == 0
+    assert [status(guarded, "erin", password) for password in ("of the store", "of the file")] == [401, 200]
     log = guarded.log.read_text()
     assert "The login of 'bob' from 127.0.0.1 was refused" in log
     assert "in-memory" not in log
@@ -74,7 +74,7 @@ def test_users_of_checkers(guarded: CheddarProcess, passwords: Path, tmp_path: P
 
 @pytest.mark.deadline(120)
 def test_what_clients_say_of_a_limit(guarded: CheddarProcess, tmp_path: Path) -> None:
-    """twine and pip show why no more logins are looked at, and for how long."""
+    """twine shows why, and pip -v no more logins are looked at, and for how long."""
     while status(guarded, "eve", "wrong") == 401:
         pass
     code, said = upload(guarded, tmp_path / "up", "evil", "eve", "wrong")
@@ -82,6 +82,8 @@ def test_what_clients_say_of_a_limit(guarded: CheddarProcess, tmp_path: Path) ->
     assert "429" in said
     assert "Too many logins of this user from your address have failed: try again in" in said
     index = f"http://eve:wrong@localhost:{guarded.port}/simple/"
-    refused = run("pip", "download", "--retries", "0", "--index-url", index, "-d", str(tmp_path), "ours", home=tmp_path)
+    refused = run(
+        "pip", "download", "-v", "--retries", "0", "--index-url", index, "-d", str(tmp_path), "ours", home=tmp_path
+    )
     assert refused.returncode != 0
     assert "Too many logins of this user from your address have failed: try again in" in output(refused)
