@@ -74,7 +74,7 @@ def test_users_of_checkers(guarded: CheddarProcess, passwords: Path, tmp_path: P
 
 @pytest.mark.deadline(120)
 def test_what_clients_say_of_a_limit(guarded: CheddarProcess, tmp_path: Path) -> None:
-    """twine shows why, and pip -v no more logins are looked at, and for how long."""
+    """twine shows why no more logins are looked at, and for how long; pip does so for -vv."""
     while status(guarded, "eve", "wrong") == 401:
         pass
     code, said = upload(guarded, tmp_path / "up", "evil", "eve", "wrong")
@@ -83,7 +83,7 @@ def test_what_clients_say_of_a_limit(guarded: CheddarProcess, tmp_path: Path) ->
     assert "Too many logins of this user from your address have failed: try again in" in said
     index = f"http://eve:wrong@localhost:{guarded.port}/simple/"
     refused = run(
-        "pip", "download", "-v", "--retries", "0", "--index-url", index, "-d", str(tmp_path), "ours", home=tmp_path
+        "pip", "download", "-vv", "--retries", "0", "--index-url", index, "-d", str(tmp_path), "ours", home=tmp_path
     )
     assert refused.returncode != 0
     assert "Too many logins of this user from your address have failed: try again in" in output(refused)
