@@ -545,6 +545,7 @@ async def test_a_failure_nobody_foresaw(cheddar: CheddarHere, reactor: Any, noth
         remote=index,
         combined=index,
         logins=LimitedLogins(PasswordAuthenticator(store.accounts, reactor, reactor, pool), Attempts(reactor)),
+        audit=index,
         permissions=Permissions(),
         store=store,
         storage=index,
