@@ -20,6 +20,8 @@ class Breaker:
     Counts an origin's failures in a row. At L{FAILURES} it opens: for a second nobody asks, then one request is
     let through; if that fails too, the pause doubles, up to a minute.
 
+    Where the origin itself says for how long it wants to be left alone, that counts, whatever else it answers meanwhile.
+
     @ivar failures: in a row.
     @ivar since: when the state (good or failing) began, in seconds since the epoch; None before the first answer.
     @ivar error: what the last failure said, or None.
@@ -32,6 +34,7 @@ class Breaker:
     _pause: float = 0.0
     _paused_at: float = 0.0
     _probing: bool = False
+    _held: bool = False
 
     @property
     def state(self) -> str:
@@ -60,8 +63,11 @@ class Breaker:
         """The origin answered."""
         if self.failures or self.since is None:
             self.since = self._clock.seconds()
-        self.failures, self.error = 0, None
-        self._pause, self._probing = 0.0, False
+        self.failures = 0
+        if self._held and not self._probing:
+            return  # it was asked before it wanted to be left alone
+        self.error = None
+        self._pause, self._probing, self._held = 0.0, False, False
 
     def bad(self, error: str) -> None:
         """The origin could not be reached, or answered that it cannot serve."""
@@ -79,11 +85,14 @@ class Breaker:
         self._probing = False
 
     def hold(self, seconds: float) -> None:
-        """The origin asked to be left alone for so long."""
-        self._open(seconds)
+        """The origin asked to be left alone for so long; of several such answers the longest wait counts."""
+        waited = self._clock.seconds() - self._paused_at
+        left = self._pause - waited if self._held and waited >= 0 else 0.0
+        self._open(max(seconds, left))
+        self._held = True
 
     def _open(self, pause: float) -> None:
-        self._pause, self._paused_at, self._probing = pause, self._clock.seconds(), False
+        self._pause, self._paused_at, self._probing, self._held = pause, self._clock.seconds(), False, False
 
     def _refusal(self, seconds: float) -> UpstreamUnavailable:
         return UpstreamUnavailable(

@@ -25,6 +25,8 @@ from cheddar.upstream.connections import CheckedEndpoints
 from cheddar.upstream.credentials import OriginCredentials
 
 MAX_REDIRECTS = 5
+#: Statuses whose Retry-After is about all that comes from there (RFC 6585, section 4; RFC 9110, section 15.6.4).
+HOLDING = frozenset({429, 503})
 IDLE_CONNECTION_SECONDS = 60
 
 _log = Logger()
@@ -138,7 +140,7 @@ class Requests:
             return
         breaker.bad(str(error_of(response, target, what, self._clock.seconds())))
         wait = retry_after(response.headers, self._clock.seconds())
-        if response.code == 429 and wait is not None:
+        if response.code in HOLDING and wait is not None:
             breaker.hold(wait)
 
     async def _send_twice(self, target: Target, headers: Headers, verbatim: bool) -> IResponse:

@@ -167,11 +167,15 @@ async def test_u3_no_connection(
     await upstream.start()
 
 
+#: Statuses, and what their Retry-After says.
+REFUSALS = ((401, ""), (403, ""), (429, "60"), (429, "a date"), (503, "60"), (503, "a date"), (500, ""))
+
+
 async def test_u4_refusals(served: Served) -> None:
     """Stale pages go on; upstream's Retry-After is kept to, and so is a pause after five failures in a row."""
     upstream, clock = served.upstream, served.clock
     await gives_the_file(served)
-    for number, (status, wait) in enumerate(((401, ""), (403, ""), (429, "60"), (429, "a date"), (500, ""))):
+    for number, (status, wait) in enumerate(REFUSALS):
         clock.later(700)
         wait = wait.replace("a date", formatdate(clock.seconds() + 60, usegmt=True))
         headers = {"Retry-After": wait} if wait else {}

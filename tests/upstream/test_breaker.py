@@ -102,6 +102,30 @@ def test_since() -> None:
     assert (breaker.since, breaker.failures, breaker.error) == (10, 2, "Upstream is down.")
 
 
+def test_held() -> None:
+    """The longest wait that an origin asked for is kept to, whatever it answers to what was asked before that."""
+    clock = Clock()
+    breaker = Breaker(clock)
+    breaker.bad("Upstream is busy.")
+    breaker.hold(100)
+    breaker.bad("Upstream is busy.")
+    breaker.hold(1)
+    breaker.good()
+    clock.advance(99)
+    with pytest.raises(UpstreamUnavailable, match="Upstream is busy") as caught:
+        breaker.enter()
+    assert (caught.value.retry_after, breaker.state) == (1, "open")
+    clock.advance(1)
+    breaker.enter()
+    breaker.good()
+    assert breaker.state == "closed"
+    breaker.hold(100)
+    clock.rightNow -= 3600
+    breaker.hold(1)
+    clock.advance(1)
+    breaker.enter()
+
+
 def test_by_origin() -> None:
     """Each origin is judged by itself, and many origins do not push upstream's own judgement out."""
     clock = Clock()

@@ -103,22 +103,23 @@ async def test_unavailable(evil: EvilUpstream, client: Upstream, status: int) ->
     assert ("credentials" in str(error)) == (status in (401, 403))
 
 
-async def test_retry_after(evil: EvilUpstream, client: Upstream) -> None:
+async def test_retry_after(evil: EvilUpstream, client_of: Make) -> None:
     """Upstream's Retry-After is passed on: seconds or a date, ten minutes at most, five seconds if unreadable."""
     soon = format_datetime(datetime.now(timezone.utc) + timedelta(seconds=90), usegmt=True)
     for value, low, high in (("7", 7, 7), (soon, 85, 91), ("999999", 600, 600), ("soon", 5, 5)):
         evil.behave()
         evil.misbehave(PAGE, status=503, headers={"Retry-After": value})
-        error = await failure_of(client.fetch_project("flask", NOTHING), UpstreamUnavailable)
+        error = await failure_of(client_of(evil.url).fetch_project("flask", NOTHING), UpstreamUnavailable)
         assert low <= error.retry_after <= high, value
 
 
-async def test_too_many_requests(evil: EvilUpstream, client: Upstream) -> None:
-    """After 429 with Retry-After upstream is left alone."""
-    evil.misbehave(PAGE, status=429, headers={"Retry-After": "30"})
+@pytest.mark.parametrize(("status", "asked"), [(429, 1), (503, 1), (500, 3)])
+async def test_asked_to_wait(evil: EvilUpstream, client: Upstream, status: int, asked: int) -> None:
+    """After 429 or 503 with Retry-After upstream is left alone; other statuses do not say that with it."""
+    evil.misbehave(PAGE, status=status, headers={"Retry-After": "30"})
     for _ in range(3):
         await failure_of(client.fetch_project("flask", NOTHING), UpstreamUnavailable)
-    assert evil.hits["GET " + PAGE] == 1
+    assert evil.hits["GET " + PAGE] == asked
 
 
 async def test_closed_port(evil: EvilUpstream, client: Upstream) -> None:
