@@ -82,7 +82,7 @@ class FilesystemStorage:
     @returns_deferred
     async def start(self) -> None:
         """Make the root, and sweep the partial files of processes that died. [NoRoom]"""
-        await self._work.run(self._start)
+        await self._work.run(self._spool.open)
 
     @returns_deferred
     async def stop(self) -> None:
@@ -125,11 +125,6 @@ class FilesystemStorage:
     def check(self) -> Deferred[None]:
         """See L{IFileStorage}."""
         return self._work.run(self._check)
-
-    def _start(self) -> None:
-        with storing():
-            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._spool.open()
 
     def _check(self) -> None:
         descriptor, path = self._spool.new_file()

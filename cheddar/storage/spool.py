@@ -60,22 +60,31 @@ class SpoolFolder:
 
     Several processes may share the storage: only folders whose lock nobody holds any more are swept. All of this
     blocks, and runs in threads.
+
+    @ivar _incoming: what holds it, in the storage's root.
     """
 
     _incoming: Path
+    _root_was_there: bool = field(init=False, default=False)
     _folder: Path | None = field(init=False, default=None)
     _lock: int = field(init=False, default=-1)
     _in_use: bool = field(init=False, default=False)
     _opening: Lock = field(init=False, factory=Lock)
 
     def open(self) -> None:
-        """Sweep what dead processes left behind, and make this process's own folder. [NoRoom]"""
+        """
+        Make the storage's root, sweep what dead processes left behind, and make this process's own folder. What cannot
+        be made now is made when a file is wanted. [NoRoom]
+        """
         with self._opening:
             self._in_use = True
             self._open()
 
     def _open(self) -> None:
         with storing():
+            if not self._root_was_there:
+                self._incoming.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._root_was_there = True
             self._incoming.mkdir(mode=0o700, exist_ok=True)
             # One start at a time: a folder just made is not locked yet, and must not pass for a dead one's.
             gate = os.open(self._incoming / "gate", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
@@ -102,8 +111,8 @@ class SpoolFolder:
         """
         An empty file of its own, open for reading and writing, and where it is.
 
-        Where the folder is gone, it is made again: but not what it is in. A disk that is not mounted any more is no
-        place to write to. [NoRoom]
+        Where the folder is gone, it is made again: but not what it is in, if that was there once. A disk that is not
+        mounted any more is no place to write to. [NoRoom]
         """
         with storing():
             folder = self._folder

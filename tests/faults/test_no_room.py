@@ -7,9 +7,9 @@ import http.client
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +116,7 @@ def installs(cheddar: CheddarProcess, folder: Path) -> None:
 def nothing_unforeseen(cheddar: CheddarProcess) -> None:
     """The log tells of no room, and has no traceback."""
     log = cheddar.log.read_text()
-    assert re.search(r"(passed on and not kept|not kept:).*(No space left|full|No such file|Read-only)", log), log
+    assert re.search(r"(passed on and not kept|not kept:).*(No space left|full|No such file|Read-only|File exists)", log), log
     assert "Traceback" not in log
     assert "Unhandled" not in log
 
@@ -268,17 +268,30 @@ def test_a_cache_that_is_read_only(upstream: UpstreamProcess, tmp_path: Path) ->
         nothing_unforeseen(cheddar)
 
 
-def test_it_starts_though_the_cache_cannot_be_written(upstream: UpstreamProcess, tmp_path: Path) -> None:
-    """A start on a full disk is a start; files are kept from when there is room."""
-    with small_disk(tmp_path / "cache", 1 * MIB) as cache:
-        filler = fill(cache)
-        with serving("sqlite", tmp_path, upstream, cache / "files") as cheddar:
+@contextmanager
+def a_file(folder: Path) -> Iterator[None]:
+    """Something that is no folder is in C{folder} under the cache's name."""
+    (folder / "cache").write_bytes(b"")
+    yield
+    (folder / "cache").unlink()
+
+
+@pytest.mark.parametrize(("in_the_way", "reason"), [(a_file, "File exists"), (read_only, "Read-only file system")])
+def test_it_starts_though_the_cache_cannot_be_made(
+    upstream: UpstreamProcess, tmp_path: Path, in_the_way: Callable[[Path], AbstractContextManager[None]], reason: str
+) -> None:
+    """Files are passed on; they are kept as soon as the folder can be made, and nobody has to start it again."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    with ExitStack() as obstacle:
+        obstacle.enter_context(in_the_way(disk))
+        with serving("sqlite", tmp_path, upstream, disk / "cache") as cheddar:
             download(cheddar.port, SMALL)
-            assert "passed on" in ready(cheddar.port)[1]["cache"]
-            filler.unlink()
-            (cache / "files").mkdir(exist_ok=True)
+            assert reason in ready(cheddar.port)[1]["cache"]
+            obstacle.close()
             download(cheddar.port, LATE)
-            assert [path.name for path in files_in(cache) if path.suffix == ".whl"] == [LATE[0]]
+            assert [path.name for path in files_in(disk) if path.suffix == ".whl"] == [LATE[0]]
+            assert ready(cheddar.port)[1]["cache"] == "ok"
             nothing_unforeseen(cheddar)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from twisted.internet.defer import gatherResults
 from twisted.python.threadpool import ThreadPool
 
-from cheddar.errors import NoRoom
+from cheddar.errors import NoRoom, NotFound
 from cheddar.storage.filesystem import FilesystemStorage
 from tests.support.disks import read_only
 
@@ -58,4 +60,37 @@ async def test_it_cannot_be_written_at_the_start(tmp_path: Path, reactor: Any, p
             await storage.check()
     await store(storage, "releases/a/a-1.0.tar.gz")
     await storage.check()
+    await storage.stop()
+
+
+@contextmanager
+def a_file(folder: Path) -> Iterator[None]:
+    """Something that is no folder has the storage's place in C{folder}."""
+    (folder / "files").write_bytes(b"")
+    yield
+    (folder / "files").unlink()
+
+
+@pytest.mark.parametrize("in_the_way", [a_file, read_only])
+async def test_it_cannot_be_made_at_the_start(
+    tmp_path: Path, reactor: Any, pool: ThreadPool, in_the_way: Callable[[Path], AbstractContextManager[None]]
+) -> None:
+    """It is made as soon as it can be; from then on, who takes it away has to make it again."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    storage = FilesystemStorage(disk / "files", reactor, pool)
+    with in_the_way(disk):
+        with pytest.raises(NoRoom):
+            await storage.start()
+        with pytest.raises(NotFound):
+            await storage.open("releases/a/a-1.0.tar.gz")
+        with pytest.raises(NoRoom):
+            await store(storage, "releases/a/a-1.0.tar.gz")
+    await gatherResults([storage.check() for _ in range(10)])
+    await store(storage, "releases/a/a-1.0.tar.gz")
+    assert [name for name, _, _ in await storage.names()] == ["releases/a/a-1.0.tar.gz"]
+    shutil.rmtree(disk / "files")
+    with pytest.raises(NoRoom):
+        await storage.check()
+    assert not (disk / "files").exists()
     await storage.stop()
