@@ -76,7 +76,7 @@ class IPageCache(Interface):
         """Remember an answer in place of the one before."""
 
     def touch(index: str, name: str, asked_at: float) -> Deferred[None]:
-        """Note that a client asked; nothing where no answer is remembered."""
+        """Note that a client asked, once more; nothing where no answer is remembered."""
 
     def mark_checked(index: str, name: str, checked_at: float) -> Deferred[None]:
         """
@@ -85,7 +85,10 @@ class IPageCache(Interface):
         """
 
     def stale(index: str, checked_before: float, asked_after: float, limit: int) -> Deferred[tuple[str, ...]]:
-        """Names whose answer was checked before, and asked for after, these times; most recently asked first."""
+        """
+        Names whose answer was checked before, and asked for after, these times; the most wanted first: those that were
+        asked for most recently and most often (L{touch}), a request counting for half as much every day.
+        """
 
     def names(index: str) -> Deferred[tuple[str, ...]]:
         """Projects for a list, sorted: not those that upstream lacks, nor those it has quarantined (PEP 792)."""

@@ -103,7 +103,7 @@ async def test_drop(store: IStore) -> None:
 
 
 async def test_stale(store: IStore) -> None:
-    """Due are the pages checked before, and asked for after, the given times: the last asked first, so many at most."""
+    """Due are the pages checked before, and asked for after, the given times: the most wanted first, some at most."""
     for name, checked_at, asked_at in (
         ("due", 10.0, 100.0),
         ("due-and-wanted", 10.0, 300.0),
@@ -120,6 +120,59 @@ async def test_stale(store: IStore) -> None:
     await store.pages.mark_checked("remote", "due-and-wanted", 25.0)
     await store.pages.touch("remote", "due", 600.0)
     assert await store.pages.stale("remote", 20.0, 50.0, 10) == ("due", "due-and-liked")
+
+
+DAY = 86_400.0
+
+
+async def test_wanted(store: IStore) -> None:
+    """
+    Who is asked for often comes before who was asked for a little later and once; a request is worth half as much a
+    day later, whatever happens to the page meanwhile; and the time after which it must be asked for stays what it is.
+    """
+    for name in ("often", "once", "twice", "lately"):
+        await store.pages.put("remote", name, listing(name, asked_at=PRECISE))
+    for number in range(7):
+        await store.pages.touch("remote", "often", PRECISE + number)
+    await store.pages.touch("remote", "twice", PRECISE + DAY / 2)
+    await store.pages.touch("remote", "lately", PRECISE + DAY)
+
+    async def due(asked_after: float = 0.0, limit: int = 10) -> tuple[str, ...]:
+        names: tuple[str, ...] = await store.pages.stale("remote", PRECISE, asked_after, limit)
+        return names
+
+    assert await due() == ("often", "lately", "twice", "once")
+    assert await due(limit=1) == ("often",)
+    assert await due(PRECISE + 60) == ("lately", "twice")
+    await store.pages.put("remote", "often", listing("often", asked_at=PRECISE + 6))
+    await store.pages.mark_checked("remote", "often", 1.0)
+    assert (await due())[0] == "often"
+    # Eight requests of before are worth one of three days later, and a request beside them makes the difference.
+    await store.pages.touch("remote", "once", PRECISE + 3 * DAY + 60)
+    assert (await due())[:2] == ("once", "often")
+    await store.pages.touch("remote", "often", PRECISE + 3 * DAY)
+    assert (await due())[:2] == ("often", "once")
+    await store.pages.put("remote", "lately", listing("lately", asked_at=PRECISE + 9 * DAY))
+    assert (await due())[0] == "lately"
+    await store.pages.drop("remote", "lately")
+    await store.pages.put("remote", "lately", listing("lately", asked_at=PRECISE - DAY))
+    assert (await due())[-1] == "lately", "what is forgotten is not wanted any more"
+
+
+async def test_wanted_whatever_the_clock_says(store: IStore) -> None:
+    """A clock that leaps, back or ahead, puts nothing into disorder."""
+    for name in ("spam", "eggs"):
+        await store.pages.put("remote", name, listing(name, asked_at=PRECISE))
+    await store.pages.touch("remote", "spam", 5.0)
+    await store.pages.touch("remote", "eggs", 10 * PRECISE)
+    await store.pages.touch("remote", "eggs", PRECISE)
+    page = await store.pages.get("remote", "eggs")
+    assert page is not None
+    assert page.asked_at == PRECISE
+    assert await store.pages.stale("remote", PRECISE, 6.0, 10) == ("eggs",)
+    await store.pages.touch("remote", "spam", PRECISE + 1)
+    await store.pages.touch("remote", "spam", PRECISE + 2)
+    assert await store.pages.stale("remote", PRECISE, 6.0, 10) == ("spam", "eggs")
 
 
 @pytest.mark.deadline(60)

@@ -56,6 +56,11 @@ def asked(index: str) -> str:
     return f"cheddar.2.asked.{index}"
 
 
+def wanted(index: str) -> str:
+    """Sorted set: names by how much their page is wanted (L{cheddar.store.wanted})."""
+    return f"cheddar.2.wanted.{index}"
+
+
 def with_listing(index: str) -> str:
     """Set: names whose page lists something, but for the quarantined."""
     return f"cheddar.2.with-listing.{index}"

@@ -16,13 +16,14 @@ from cheddar.store.redis import keys
 from cheddar.store.redis.connection import RedisConnection
 from cheddar.store.redis.projects import SMALL, names_in
 from cheddar.store.redis.scripts import SET_MEMBERS
+from cheddar.store.wanted import HALF_LIFE, LEAP
 
 _log = Logger()
 
 #: How many files make a page of about L{SMALL} bytes.
 _FEW = 150
 
-# KEYS: pages, checked, asked, with listing; ARGV[1]: the name. Times go through as text: Lua would round them.
+# KEYS: pages, checked, asked, wanted, with listing; ARGV[1]: the name. Times go through as text: Lua would round them.
 _GET = """
 local record = redis.call('HGET', KEYS[1], ARGV[1])
 if not record then return false end
@@ -34,24 +35,47 @@ _PUT = """
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1])
 redis.call('ZADD', KEYS[3], ARGV[4], ARGV[1])
-redis.call(ARGV[5], KEYS[4], ARGV[1])
+local wanted = redis.call('ZSCORE', KEYS[4], ARGV[1])
+if not wanted or tonumber(wanted) < tonumber(ARGV[4]) then redis.call('ZADD', KEYS[4], ARGV[4], ARGV[1]) end
+redis.call(ARGV[5], KEYS[5], ARGV[1])
+return 1
+"""
+# As L{cheddar.store.wanted.asked_again} does. ARGV: name, asked at, the half-life, the leap.
+_TOUCH = """
+local before, asked, half_life = redis.call('ZSCORE', KEYS[3], ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+if not before then return 0 end
+local wanted = tonumber(redis.call('ZSCORE', KEYS[4], ARGV[1]) or before)
+if wanted - asked > tonumber(ARGV[4]) then
+  wanted = asked
+else
+  local more = math.log(1 + 2 ^ (-math.abs(wanted - asked) / half_life)) / math.log(2)
+  wanted = math.max(wanted, asked) + half_life * more
+end
+redis.call('ZADD', KEYS[3], ARGV[2], ARGV[1])
+redis.call('ZADD', KEYS[4], string.format('%.17g', wanted), ARGV[1])
 return 1
 """
 _DROP = """
 redis.call('HDEL', KEYS[1], ARGV[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('ZREM', KEYS[3], ARGV[1])
-redis.call('SREM', KEYS[4], ARGV[1])
+redis.call('ZREM', KEYS[4], ARGV[1])
+redis.call('SREM', KEYS[5], ARGV[1])
 return 1
 """
-# KEYS: asked, checked; ARGV: checked before, asked after, limit.
+# ARGV: checked before, asked after, limit. A Cheddar that knew no wishes has noted requests alone: what is missing is
+# filled in. No listing is wanted less than its last request makes it.
 _STALE = """
+if redis.call('ZCARD', KEYS[4]) < redis.call('ZCARD', KEYS[3]) then
+  redis.call('ZUNIONSTORE', KEYS[4], 2, KEYS[4], KEYS[3], 'AGGREGATE', 'MAX')
+end
 local names, offset, limit, step = {}, 0, tonumber(ARGV[3]), 200
 while #names < limit do
-  local batch = redis.call('ZREVRANGEBYSCORE', KEYS[1], '+inf', '(' .. ARGV[2], 'LIMIT', offset, step)
+  local batch = redis.call('ZREVRANGEBYSCORE', KEYS[4], '+inf', '(' .. ARGV[2], 'LIMIT', offset, step)
   for _, name in ipairs(batch) do
-    local checked = redis.call('ZSCORE', KEYS[2], name)
-    if #names < limit and checked and tonumber(checked) < tonumber(ARGV[1]) then table.insert(names, name) end
+    local checked, asked = redis.call('ZSCORE', KEYS[2], name), redis.call('ZSCORE', KEYS[3], name)
+    if #names < limit and checked and tonumber(checked) < tonumber(ARGV[1])
+      and asked and tonumber(asked) > tonumber(ARGV[2]) then table.insert(names, name) end
   end
   if #batch < step then break end
   offset = offset + step
@@ -98,7 +122,7 @@ class RedisPages:
     @returns_deferred
     async def touch(self, index: str, name: str, asked_at: float) -> None:
         """Note that a client asked."""
-        await self._connection.command("ZADD", keys.asked(index), "XX", repr(asked_at), name)
+        await self._connection.script(_TOUCH, _keys(index), (name, repr(asked_at), repr(HALF_LIFE), repr(LEAP)))
 
     @returns_deferred
     async def mark_checked(self, index: str, name: str, checked_at: float) -> None:
@@ -107,10 +131,10 @@ class RedisPages:
 
     @returns_deferred
     async def stale(self, index: str, checked_before: float, asked_after: float, limit: int) -> tuple[str, ...]:
-        """Names that are due, most recently asked first."""
+        """Names that are due, the most wanted first."""
         names = await self._connection.script(
             _STALE,
-            (keys.asked(index), keys.checked(index)),
+            _keys(index),
             (repr(checked_before), repr(asked_after), str(limit)),
         )
         return tuple(names.decode().split("\n")) if names else ()
@@ -128,4 +152,4 @@ class RedisPages:
 
 
 def _keys(index: str) -> tuple[str, ...]:
-    return keys.pages(index), keys.checked(index), keys.asked(index), keys.with_listing(index)
+    return keys.pages(index), keys.checked(index), keys.asked(index), keys.wanted(index), keys.with_listing(index)

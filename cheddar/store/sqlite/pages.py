@@ -15,6 +15,7 @@ from cheddar.interfaces import IPageCache
 from cheddar.model import CachedPage
 from cheddar.store.parsed import ParsedListings
 from cheddar.store.sqlite.connection import Database
+from cheddar.store.wanted import asked_again
 
 _log = Logger()
 
@@ -58,10 +59,11 @@ class SQLitePages:
 
         def write(connection: sqlite3.Connection) -> None:
             connection.execute(
-                "INSERT INTO pages (index_name, name, listed, checked_at, asked_at) VALUES (?, ?, ?, ?, ?) "
+                "INSERT INTO pages (index_name, name, listed, checked_at, asked_at, wanted) VALUES (?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT (index_name, name) DO UPDATE SET listed = excluded.listed, "
-                "checked_at = excluded.checked_at, asked_at = excluded.asked_at",
-                (index, name, page.listed, page.checked_at, page.asked_at),
+                "checked_at = excluded.checked_at, asked_at = excluded.asked_at, "
+                "wanted = max(wanted, excluded.wanted)",
+                (index, name, page.listed, page.checked_at, page.asked_at, page.asked_at),
             )
             connection.execute(
                 "INSERT OR REPLACE INTO page_records SELECT id, ? FROM pages WHERE index_name = ? AND name = ?",
@@ -73,7 +75,19 @@ class SQLitePages:
     @returns_deferred
     async def touch(self, index: str, name: str, asked_at: float) -> None:
         """Note that a client asked."""
-        await self._set("UPDATE pages SET asked_at = ? WHERE index_name = ? AND name = ?", asked_at, index, name)
+
+        def write(connection: sqlite3.Connection) -> None:
+            row = connection.execute(
+                "SELECT id, wanted FROM pages WHERE index_name = ? AND name = ?", (index, name)
+            ).fetchone()
+            if row is not None:
+                page, wanted = row
+                connection.execute(
+                    "UPDATE pages SET asked_at = ?, wanted = ? WHERE id = ?",
+                    (asked_at, asked_again(wanted, asked_at), page),
+                )
+
+        await self._database.change(write, durable=False)
 
     @returns_deferred
     async def mark_checked(self, index: str, name: str, checked_at: float) -> None:
@@ -82,11 +96,13 @@ class SQLitePages:
 
     @returns_deferred
     async def stale(self, index: str, checked_before: float, asked_after: float, limit: int) -> tuple[str, ...]:
-        """Names that are due, most recently asked first."""
+        """Names that are due, the most wanted first."""
         return await self._names(
-            "SELECT name FROM pages WHERE index_name = ? AND asked_at > ? AND checked_at < ? "
-            "ORDER BY asked_at DESC LIMIT ?",
+            # No listing is wanted less than its last request makes it.
+            "SELECT name FROM pages WHERE index_name = ? AND wanted > ? AND asked_at > ? AND checked_at < ? "
+            "ORDER BY wanted DESC LIMIT ?",
             index,
+            asked_after,
             asked_after,
             checked_before,
             max(0, limit),

@@ -71,8 +71,15 @@ def _events(connection: sqlite3.Connection) -> None:
     )
 
 
+def _wanted(connection: sqlite3.Connection) -> None:
+    connection.execute("ALTER TABLE pages ADD COLUMN wanted REAL NOT NULL DEFAULT 0")
+    connection.execute("UPDATE pages SET wanted = asked_at")
+    connection.execute("DROP INDEX pages_by_question")
+    connection.execute("CREATE INDEX pages_by_wish ON pages (index_name, wanted, asked_at, checked_at, name)")
+
+
 #: Only ever added to at its end: its length is the newest schema's number.
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_tables_of_2_0, _statuses, _grants, _events)
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_tables_of_2_0, _statuses, _grants, _events, _wanted)
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
