@@ -88,5 +88,21 @@ class UpstreamBroken(Unavailable):
     """Upstream answered, and wrongly: unreadable page, wrong bytes."""
 
 
+class AddressRefused(UpstreamBroken):
+    """Upstream named an address that Cheddar does not ask."""
+
+
+class WrongBytes(UpstreamBroken):
+    """
+    Upstream sent other bytes of a file than its listing promises.
+
+    @ivar detail: which digest came in place of which.
+    """
+
+    def __init__(self, filename: str, algorithm: str, digest: str, right: str) -> None:
+        self.detail = f"its {algorithm} is {digest}, not {right}"
+        super().__init__(f"Upstream sent wrong bytes for {filename}: {self.detail}. Try again.")
+
+
 class SettingsError(CheddarError):
     """A setting is unknown or has a wrong value; the message is one line that names the file and the key."""

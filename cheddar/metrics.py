@@ -45,6 +45,14 @@ withdrawals = Counter(
 )
 downloads_under_way = Gauge("cheddar_downloads_under_way", "Downloads from upstream under way.", registry=registry)
 downloads = Counter("cheddar_downloads", "Downloads from upstream by outcome.", ("outcome",), registry=registry)
+downloads_resumed = Counter(
+    "cheddar_downloads_resumed", "Downloads from upstream that went on after they were broken off.", registry=registry
+)
+wrong_bytes = Counter(
+    "cheddar_upstream_wrong_bytes",
+    "Files that came from upstream with another digest than its listing promises.",
+    registry=registry,
+)
 relays_under_way = Gauge(
     "cheddar_relays_under_way", "Files under way from upstream to one client each, kept nowhere.", registry=registry
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from attrs import evolve
+from attrs import evolve, frozen
 from twisted.internet.defer import CancelledError, Deferred, gatherResults, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -19,14 +19,15 @@ from zope.interface import implementer
 
 from cheddar import metrics
 from cheddar.errors import (
+    AddressRefused,
     CheddarError,
-    DigestMismatch,
     NoRoom,
     NotFound,
     StoreUnavailable,
     Unavailable,
     UpstreamBroken,
     UpstreamUnavailable,
+    WrongBytes,
 )
 from cheddar.interfaces import IBodyReceiver, IFileStorage, IFileView, IFileWriter, IStoredFile, IUpstream
 from cheddar.model import File
@@ -42,6 +43,25 @@ GIVEN_UP = "The download was given up. Ask again."
 
 #: Keeps the SHA-256 that was computed for a file whose listing had none, and gives the key to store the file under.
 Pin = Callable[[File], Deferred[str]]
+
+
+@frozen
+class Wanted:
+    """
+    A file of upstream's that somebody asks for.
+
+    @ivar key: where it is kept, or will be.
+    @ivar file: where upstream has it, and what it must be.
+    @ivar pin: see L{Pin}; for a file whose listing has no SHA-256.
+    @ivar arrived: called once it was downloaded, verified and stored.
+    @ivar project: whose it is.
+    """
+
+    key: str
+    file: File
+    pin: Pin | None = None
+    arrived: Callable[[], None] | None = None
+    project: str = ""
 
 
 def wrong_length(file: File, length: int, right: int | None) -> UpstreamBroken:
@@ -90,9 +110,9 @@ class Attempt:
         view: IFileView = self._writer.view()
         return view
 
-    async def fetch(self, upstream: IUpstream) -> None:
+    async def fetch(self, upstream: IUpstream, *, uncached: bool) -> None:
         """Get all bytes. [NotFound, UpstreamUnavailable, UpstreamBroken, NoRoom]"""
-        self._fetching = upstream.fetch_file(self._file.url, self)
+        self._fetching = upstream.fetch_file(self._file.url, self, uncached=uncached)
         try:
             await self._fetching
         except Exception:
@@ -158,10 +178,7 @@ class Download:
 
     def __init__(
         self,
-        key: str,
-        file: File,
-        pin: Pin | None,
-        arrived: Callable[[], None] | None = None,
+        wanted: Wanted,
         *,
         storage: IFileStorage,
         upstream: IUpstream,
@@ -169,13 +186,12 @@ class Download:
         clock: IReactorTime,
         forget: Callable[[Download], None],
     ) -> None:
-        self.key = key
+        self.key = wanted.key
+        self.wanted = wanted
         self.stored: IStoredFile | None = None
         self.failure: BaseException | None = None
         self.attempt: Attempt | None = None
-        self._file = file
-        self._pin = pin
-        self._tell_arrived = arrived
+        self._file = wanted.file
         self._storage = storage
         self._upstream = upstream
         self._reactor = reactor
@@ -260,8 +276,8 @@ class Download:
 
     def _arrived(self, stored: IStoredFile) -> str:
         self.stored = stored
-        if self._tell_arrived is not None and self.attempt is not None:
-            self._tell_arrived()
+        if self.wanted.arrived is not None and self.attempt is not None:
+            self.wanted.arrived()
         return "whole"
 
     def _failed(self, failure: Failure) -> str:
@@ -297,19 +313,21 @@ class Download:
                 return stored
         try:
             return await self._try()
+        except AddressRefused:
+            raise  # it would be again
         except UpstreamBroken as error:
             if self.attempt is None or self._seats <= self.attempt.followers:
                 raise  # nobody is left whom a second try could help
             self.log.warn("Asking upstream once more for {name}: {error}", name=self._file.filename, error=error)
             self._wake()
-        return await self._try()
+        return await self._try(uncached=True)
 
-    async def _try(self) -> IStoredFile:
+    async def _try(self, *, uncached: bool = False) -> IStoredFile:
         algorithms = tuple({"sha256", *self._file.digests})
         writer = await self._storage.create(algorithms)
         attempt = self.attempt = Attempt(self._file, writer, self._reactor, self._wake)
         try:
-            await attempt.fetch(self._upstream)
+            await attempt.fetch(self._upstream, uncached=uncached)
             stored = await self._store(writer)
             attempt.verified = True
             return stored
@@ -325,18 +343,15 @@ class Download:
     async def _store(self, writer: IFileWriter) -> IStoredFile:
         digests = await writer.finish()
         key = self.key
-        try:
-            for algorithm, digest in self._file.digests.items():
-                if digests.get(algorithm, digest) != digest:
-                    raise DigestMismatch(f"its {algorithm} is {digests[algorithm]}, not {digest}")
-            if "sha256" not in self._file.digests and self._pin is not None:
-                known = {**self._file.digests, "sha256": digests["sha256"]}
-                try:
-                    key = await self._pin(evolve(self._file, digests=known, size=writer.size))
-                except (NoRoom, StoreUnavailable) as error:
-                    self.log.warn(
-                        "The digest of {name} could not be kept: {error}", name=self._file.filename, error=error
-                    )
-            return await writer.commit(key, self._file.digests)
-        except DigestMismatch as error:
-            raise UpstreamBroken(f"Upstream sent wrong bytes for {self._file.filename}: {error}. Try again.") from error
+        for algorithm, digest in self._file.digests.items():
+            if digests.get(algorithm, digest) != digest:
+                metrics.wrong_bytes.inc()
+                raise WrongBytes(self._file.filename, algorithm, digests[algorithm], digest)
+        if "sha256" not in self._file.digests and self.wanted.pin is not None:
+            known = {**self._file.digests, "sha256": digests["sha256"]}
+            try:
+                key = await self.wanted.pin(evolve(self._file, digests=known, size=writer.size))
+            except (NoRoom, StoreUnavailable) as error:
+                self.log.warn("The digest of {name} could not be kept: {error}", name=self._file.filename, error=error)
+        stored: IStoredFile = await writer.commit(key, self._file.digests)
+        return stored

@@ -6,21 +6,23 @@ Everybody reads the growing file at an own pace: nobody's slowness is another's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 
-from twisted.internet.defer import gatherResults
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IConsumer, IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from cheddar.deferreds import Pace, returns_deferred
-from cheddar.errors import NoRoom, NotFound, Unavailable, UpstreamBroken
-from cheddar.index.arriving import Attempt, Download, Pin
+from cheddar.errors import AddressRefused, NoRoom, NotFound, Unavailable, UpstreamBroken, WrongBytes
+from cheddar.index.arriving import Attempt, Download, Pin, Wanted
+from cheddar.index.events import Events
 from cheddar.index.found import Found
 from cheddar.index.relaying import Relay
 from cheddar.index.upstreams import Upstreams
-from cheddar.interfaces import IArriving, IFileStorage, IFileView, IStoredFile, IUpstream
+from cheddar.interfaces import IArriving, IAuditLog, IFileStorage, IFileView, IStoredFile, IUpstream
 from cheddar.model import File
 
 #: Bytes of one read.
@@ -43,16 +45,20 @@ class Downloads:
         upstreams: Upstreams,
         reactor: IReactorTime,
         clock: IReactorTime | None = None,
+        audit: IAuditLog | None = None,
     ) -> None:
         """
         @param upstreams: where there are none, only stored files are had.
         @param reactor: gives turns to those who send.
         @param clock: tells how long nobody has waited for a download; the reactor unless said.
+        @param audit: where it is noted that upstream has wrong bytes.
         """
         self._storage = storage
         self._upstreams = upstreams
         self._reactor = reactor
         self._clock = reactor if clock is None else clock
+        self._events = Events(self._clock, audit)
+        self._telling: set[Deferred[None]] = set()
         self._under_way: dict[str, Download] = {}
         self._relays: set[Relay] = set()
         self._without_room: dict[str, tuple[float, NoRoom]] = {}
@@ -63,22 +69,26 @@ class Downloads:
         for relay in tuple(self._relays):
             relay.end()
         await gatherResults([download.cancel() for download in tuple(self._under_way.values())])
+        await gatherResults(tuple(self._telling))
 
     @returns_deferred
     async def follow(
-        self, key: str, file: File, pin: Pin | None = None, arrived: Callable[[], None] | None = None
+        self,
+        key: str,
+        file: File,
+        pin: Pin | None = None,
+        arrived: Callable[[], None] | None = None,
+        project: str = "",
     ) -> IStoredFile:
         """
         The file under C{key}: from the storage, or as it arrives, in which case it provides
         L{IArriving<cheddar.interfaces.IArriving>}. Nothing is asked of upstream before somebody wants its bytes.
 
-        @param file: where upstream has it, and what it must be.
-        @param pin: see L{Pin}; for a file whose listing has no SHA-256.
-        @param arrived: called once the file was downloaded, verified and stored.
+        @param file: like the others, as L{Wanted} has it.
         """
 
         def arriving(promised: int | None = None) -> Arriving:
-            return Arriving(key, file, pin, arrived, self, self._reactor, promised)
+            return Arriving(Wanted(key, file, pin, arrived, project), self, self._reactor, promised)
 
         if key not in self._under_way:
             try:
@@ -99,21 +109,18 @@ class Downloads:
                     self.log.warn("{key} stays, and is not served: {error}", key=key, error=error)
         return arriving()
 
-    def join(self, key: str, file: File, pin: Pin | None, arrived: Callable[[], None] | None = None) -> Download:
+    def join(self, wanted: Wanted) -> Download:
         """
-        Plain call. The download under way for C{key}; a new one where there is none.
+        Plain call. The download under way for C{wanted}; a new one where there is none.
 
         @raise NoRoom: it filled the disk a moment ago. [NotFound, UpstreamUnavailable: there is nobody to ask]
         """
-        download = self._under_way.get(key)
+        download = self._under_way.get(wanted.key)
         if download is None:
-            upstream = self.upstream_of(file)
-            self._check_room(key)
-            download = self._under_way[key] = Download(
-                key,
-                file,
-                pin,
-                arrived,
+            upstream = self.upstream_of(wanted.file)
+            self._check_room(wanted.key)
+            download = self._under_way[wanted.key] = Download(
+                wanted,
                 storage=self._storage,
                 upstream=upstream,
                 reactor=self._reactor,
@@ -139,6 +146,12 @@ class Downloads:
         """Plain call. How many downloads run."""
         return len(self._under_way)
 
+    def note_wrong_bytes(self, wanted: Wanted, error: WrongBytes) -> None:
+        """Plain call. C{wanted} was given up because of them."""
+        telling = self._events.tell_wrong_bytes(wanted.project, wanted.file, error)
+        self._telling.add(telling)
+        telling.addBoth(lambda _: self._telling.discard(telling))
+
     def _check_room(self, key: str) -> None:
         since, error = self._without_room.get(key, (None, None))
         if since is None or error is None:
@@ -150,6 +163,8 @@ class Downloads:
     def _forget(self, download: Download) -> None:
         if self._under_way.get(download.key) is download:
             del self._under_way[download.key]
+        if isinstance(download.failure, WrongBytes):
+            self.note_wrong_bytes(download.wanted, download.failure)
         if isinstance(download.failure, NoRoom) and download.attempt is not None:
             # Each client would fill the disk once more before it is passed what it wants.
             if len(self._without_room) >= MAX_REMEMBERED:
@@ -165,10 +180,7 @@ class Arriving:
 
     def __init__(
         self,
-        key: str,
-        file: File,
-        pin: Pin | None,
-        arrived: Callable[[], None] | None,
+        wanted: Wanted,
         downloads: Downloads,
         reactor: IReactorTime,
         promised: int | None = None,
@@ -176,12 +188,10 @@ class Arriving:
         """
         @param promised: how many bytes the client was told of; None: it was told nothing.
         """
-        self.digests: Mapping[str, str] = file.digests
-        self.published_at = file.upload_time
-        self._key = key
-        self._file = file
-        self._pin = pin
-        self._arrived = arrived
+        self.digests: Mapping[str, str] = wanted.file.digests
+        self.published_at = wanted.file.upload_time
+        self._wanted = wanted
+        self._file = wanted.file
         self._downloads = downloads
         self._reactor = reactor
         self._download: Download | None = None
@@ -208,7 +218,8 @@ class Arriving:
                 download.leave()
         except NoRoom as error:
             self._tell_no_room(error)
-            self._relay = await self._begin_relay(0, None)
+            with self._noting_wrong_bytes():
+                self._relay = await self._begin_relay(0, None)
             self._promised = self._relay.length
             # Whoever sends does so at once; a client that asked for the head alone does not.
             self._unsent = self._reactor.callLater(0, self._drop_relay)
@@ -234,13 +245,15 @@ class Arriving:
                 raise Unavailable(f"{self._file.filename} goes from the cache as soon as it is there. Ask again.")
         relay = self._take_relay()
         try:
-            if relay is None:
-                relay = await self._begin_relay(first, last)
-            else:
-                relay.want(first, last)
-                await relay.reach()
+            with self._noting_wrong_bytes():
+                if relay is None:
+                    relay = await self._begin_relay(first, last)
+                else:
+                    relay.want(first, last)
+                    await relay.reach()
             self._check_promise(relay.length)
-            await Pace(consumer, self._reactor).run(partial(relay.give, consumer))
+            with self._noting_wrong_bytes():
+                await Pace(consumer, self._reactor).run(partial(relay.give, consumer))
         finally:
             if relay is not None:
                 relay.end()
@@ -274,7 +287,7 @@ class Arriving:
     def _sit_down(self) -> Download:
         # The one that ready() promised something about, unless it came to nothing.
         if self._download is None or self._download.failure is not None:
-            self._download = self._downloads.join(self._key, self._file, self._pin, self._arrived)
+            self._download = self._downloads.join(self._wanted)
         self._download.sit_down()
         return self._download
 
@@ -304,11 +317,11 @@ class Arriving:
             relay = self._downloads.relay(self._file, self._promised)
             try:
                 relay.want(first, last)
-                relay.start(self._downloads.upstream_of(self._file))
+                relay.start(self._downloads.upstream_of(self._file), uncached=not again)
                 await relay.reach()
-            except UpstreamBroken:
+            except UpstreamBroken as error:
                 relay.end()
-                if not again:
+                if not again or isinstance(error, AddressRefused):
                     raise
             except BaseException:
                 relay.end()
@@ -327,9 +340,18 @@ class Arriving:
             view.close()  # the room that it holds is wanted
             relay.want(offset, last)
             relay.start(self._downloads.upstream_of(self._file))
-            await relay.give(consumer, pace)
+            with self._noting_wrong_bytes():
+                await relay.give(consumer, pace)
         finally:
             relay.end()
+
+    @contextmanager
+    def _noting_wrong_bytes(self) -> Iterator[None]:
+        try:
+            yield
+        except WrongBytes as error:
+            self._downloads.note_wrong_bytes(self._wanted, error)
+            raise
 
     def _take_relay(self) -> Relay | None:
         relay, self._relay = self._relay, None

@@ -10,12 +10,12 @@ from attrs import define, evolve, field
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from cheddar import metrics
 from cheddar.deferreds import Turns, returns_deferred
-from cheddar.errors import CheddarError, NoRoom, NotFound, StoreUnavailable, UpstreamUnavailable
+from cheddar.errors import NoRoom, NotFound, StoreUnavailable, UpstreamUnavailable
+from cheddar.index.events import Events
 from cheddar.index.upstreams import Upstreams
 from cheddar.index.withdrawals import SAFE, Followed, WithdrawalPolicy, follow, follow_deletion, is_settled
-from cheddar.interfaces import IAuditLog, IPageCache
+from cheddar.interfaces import IPageCache
 from cheddar.model import CachedPage, Event, Fetched, NotModified, Project, Validators
 
 #: Seconds that must lie between two answers that a known project is gone before its listing is.
@@ -36,19 +36,19 @@ class Learning:
     Keeps listings in the store as upstream has them, within what is first seen stays so.
 
     @ivar _index: the name of the remote index.
+    @ivar _events: told of what upstream takes back.
     @ivar _short_ttl: seconds that a listing is good for.
     @ivar _negative_ttl: seconds that "no such project" is good for.
-    @ivar _audit: where it is noted what upstream takes back; None: in the log alone.
     """
 
     _index: str
     _upstreams: Upstreams
     _pages: IPageCache
     _clock: IReactorTime
+    _events: Events
     _short_ttl: float
     _negative_ttl: float
     _policy: WithdrawalPolicy = SAFE
-    _audit: IAuditLog | None = None
     _changes: Turns = field(factory=Turns, init=False)
 
     _log = Logger()
@@ -135,7 +135,7 @@ class Learning:
         asked = [when for when in (None if page is None else page.asked_at, asked_at()) if when is not None]
         new = evolve(new, checked_at=now, asked_at=max(asked, default=now))
         # Before it takes effect: an event is told at least once, never not at all.
-        await self._tell(events)
+        await self._events.tell(events)
         try:
             if page is not None and evolve(new, checked_at=page.checked_at, asked_at=page.asked_at) == page:
                 await self._pages.mark_checked(self._index, name, now)
@@ -178,24 +178,6 @@ class Learning:
         followed = follow_deletion(page, self._policy, self._now(), told=told)
         # Where it is kept: the very same listing, should it come back, is news.
         return evolve(_page(followed, page), validators=Validators()), followed.events
-
-    async def _tell(self, events: Sequence[Event]) -> None:
-        for event in events:
-            metrics.withdrawals.labels(event.action.partition(".")[2]).inc()
-            self._log.warn(
-                "{action}: {project} {filename} {detail}",
-                action=event.action,
-                project=event.project,
-                filename=event.filename,
-                detail=event.detail,
-            )
-        if self._audit is None or not events:
-            return
-        try:
-            await self._audit.record(events)
-        except CheddarError as error:
-            # What upstream has withdrawn must not go on being offered because a disk is full.
-            self._log.error("{count} events are missing in the audit log: {error}", count=len(events), error=error)
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.seconds(), timezone.utc)

@@ -22,7 +22,7 @@ from zope.interface import implementer
 
 from cheddar import metrics
 from cheddar.deferreds import Pace
-from cheddar.errors import CheddarError, Unavailable, UpstreamBroken, UpstreamUnavailable
+from cheddar.errors import CheddarError, Unavailable, UpstreamUnavailable, WrongBytes
 from cheddar.index.arriving import GIVEN_UP, TAIL, wrong_length
 from cheddar.interfaces import IBodyReceiver, IFileView, IUpstream
 from cheddar.model import STRONG_DIGESTS, File
@@ -109,9 +109,9 @@ class Relay:
             del self._held[max(0, last + 1 - max(first, before)) :]
         self._first, self._last = first, last
 
-    def start(self, upstream: IUpstream) -> None:
+    def start(self, upstream: IUpstream, *, uncached: bool = False) -> None:
         """Plain call. Ask upstream."""
-        self._fetching = upstream.fetch_file(self._file.url, self)
+        self._fetching = upstream.fetch_file(self._file.url, self, uncached=uncached)
         self._fetching.addCallback(self._arrived).addErrback(self._failed)
 
     async def reach(self) -> None:
@@ -195,10 +195,8 @@ class Relay:
             raise wrong_length(self._file, self._received, self.length)
         digest, right = self._hash.hexdigest(), self._file.digests[self._algorithm]
         if digest != right:
-            raise UpstreamBroken(
-                f"Upstream sent wrong bytes for {self._file.filename}: its {self._algorithm} is {digest}, not {right}. "
-                "Try again."
-            )
+            metrics.wrong_bytes.inc()
+            raise WrongBytes(self._file.filename, self._algorithm, digest, right)
         self.length = self._received
         self._verified = True
         self._outcome = "whole"

@@ -21,6 +21,7 @@ from cheddar import metrics
 from cheddar.deferreds import SingleFlight, returns_deferred
 from cheddar.errors import CheddarError, NotFound, UpstreamUnavailable
 from cheddar.index.downloads import Downloads
+from cheddar.index.events import Events
 from cheddar.index.kept_metadata import PassedMetadata
 from cheddar.index.kept_provenance import KeptProvenance
 from cheddar.index.learning import Learning
@@ -95,13 +96,16 @@ class RemoteIndex:
         self._clock = clock
         self._short_ttl = short_ttl
         self._long_ttl = long_ttl
-        self._learning = Learning(self.name, upstreams, pages, clock, short_ttl, negative_ttl, policy, audit)
+        self._learning = Learning(
+            self.name, upstreams, pages, clock, Events(clock, audit), short_ttl, negative_ttl, policy
+        )
         self._wait = wait
         self._owns = owns
         self._owned_names = owned_names
         self._reservations = reservations or Reservations()
         self._concurrency = concurrency
         self._kept: OrderedDict[str, tuple[float, CachedPage | None]] = OrderedDict()
+        self._files_kept = 0
         self._reads: SingleFlight[CachedPage | None] = SingleFlight()
         self._fetches: SingleFlight[CachedPage] = SingleFlight()
         self._passed = PassedMetadata(upstreams, storage)
@@ -139,7 +143,7 @@ class RemoteIndex:
             if self._made is not None:
                 self._made.arrived(self._listing(project), file)
 
-        return await self._downloads.follow(storage_key(project, file), file, pin, arrived)
+        return await self._downloads.follow(storage_key(project, file), file, pin, arrived, project)
 
     @returns_deferred
     async def core_metadata(self, project: str, filename: str, digest: str | None) -> bytes:
@@ -161,7 +165,7 @@ class RemoteIndex:
 
     @returns_deferred
     async def refresh(self) -> int:
-        """See L{IRefreshable}: listings that are due soon and were asked for lately, the most recently asked first."""
+        """See L{IRefreshable}: listings that are due soon and were asked for lately, the most wanted first."""
         if not self._upstreams or self._upstreams.offline:
             return 0
         now = self._clock.seconds()
@@ -215,14 +219,15 @@ class RemoteIndex:
 
     def _keep(self, name: str, page: CachedPage | None) -> None:
         now = self._clock.seconds()
+        if name in self._kept:
+            self._files_kept -= _weight(self._kept.pop(name)[1])
         self._kept[name] = (now, page)
-        self._kept.move_to_end(name)
-        files = sum(_weight(kept) for _, kept in self._kept.values())
+        self._files_kept += _weight(page)
         while self._kept:
             oldest, (read_at, kept) = next(iter(self._kept.items()))
-            if oldest == name or (files <= MAX_FILES_KEPT and 0 <= now - read_at < BELIEF):
+            if oldest == name or (self._files_kept <= MAX_FILES_KEPT and 0 <= now - read_at < BELIEF):
                 break
-            files -= _weight(kept)
+            self._files_kept -= _weight(kept)
             del self._kept[oldest]
 
     def _note_request(self, name: str, page: CachedPage) -> None:

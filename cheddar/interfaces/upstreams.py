@@ -36,10 +36,11 @@ class IUpstream(Interface):
         @raise NotFound: upstream says that there is no such project. [UpstreamUnavailable, UpstreamBroken]
         """
 
-    def fetch_file(url: str, receiver: IBodyReceiver) -> Deferred[None]:
+    def fetch_file(url: str, receiver: IBodyReceiver, *, uncached: bool = False) -> Deferred[None]:
         """
-        Download, byte for byte.
+        Download, byte for byte. Where the connection breaks, it goes on from there on another one, if upstream can.
 
+        @param uncached: whether to ask for the file past the caches on the way to upstream, or before it.
         @return: fires at the end of the body. [NotFound, UpstreamUnavailable, UpstreamBroken]
         """
 

@@ -135,7 +135,8 @@ class Cheddar(Service):
         self._stops.append(housekeeping.stop)
         housekeeping.start()
         upstreams = Upstreams([self._source(upstream, work) for upstream in settings.upstreams], settings.offline)
-        downloads = Downloads(remote_storage, upstreams, reactor, reactor)
+        audit = AuditFile(settings.audit_file, reactor, files)
+        downloads = Downloads(remote_storage, upstreams, reactor, reactor, audit)
         self._stops.append(downloads.stop)
         made = None
         if upstreams:

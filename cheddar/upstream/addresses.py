@@ -12,7 +12,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from attrs import frozen
 
 from cheddar import metrics
-from cheddar.errors import UpstreamBroken
+from cheddar.errors import AddressRefused
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 MAX_URL = 8192
@@ -58,7 +58,7 @@ class Target:
 
     @classmethod
     def parse(cls, url: str) -> Target:
-        """@raise UpstreamBroken: C{url} is not an absolute http(s) address."""
+        """@raise AddressRefused: C{url} is not an absolute http(s) address."""
         url = url.strip(" ")
         if len(url) > MAX_URL:
             raise refusal("url", "an address that is too long")
@@ -94,7 +94,7 @@ class AddressRules:
     own: Origin
 
     def check(self, target: Target) -> None:
-        """@raise UpstreamBroken: the address is not encrypted, and upstream itself is."""
+        """@raise AddressRefused: the address is not encrypted, and upstream itself is."""
         if target.origin.scheme == "http" and self.own.scheme != "http":
             raise refusal("scheme", f"the unencrypted address {target.origin}")
 
@@ -104,7 +104,7 @@ class AddressRules:
 
         @param target: the address that answered with the redirect.
         @param location: its C{Location}, maybe relative to it (RFC 9110, section 10.2.2).
-        @raise UpstreamBroken: not to where Cheddar goes.
+        @raise AddressRefused: not to where Cheddar goes.
         """
         try:
             url = urljoin(str(target), location)
@@ -121,10 +121,10 @@ class AddressRules:
         return None if origin == self.own else _not_public(ip_address(address))
 
 
-def refusal(reason: str, what: str) -> UpstreamBroken:
+def refusal(reason: str, what: str) -> AddressRefused:
     """Count an address that is not asked, and make the error that says so."""
     metrics.upstream_blocked.labels(reason).inc()
-    return UpstreamBroken(f"Upstream named {what}, which Cheddar does not ask.")
+    return AddressRefused(f"Upstream named {what}, which Cheddar does not ask.")
 
 
 def _checked_host(host: str) -> str:

@@ -30,6 +30,10 @@ MAX_DISCARD_SECONDS = 2.0
 MAX_GZIP_MEMBERS = 100
 
 
+class BrokenOff(UpstreamUnavailable):
+    """The connection ended, or nothing came any more, before the end of a body."""
+
+
 class Body(Protocol):
     """
     Hands a body to a function; where that returns a Deferred, upstream is paused until it fires.
@@ -117,7 +121,7 @@ class Body(Protocol):
 
     def _nothing_came(self) -> None:
         self._idle = None
-        self._fail(Failure(UpstreamUnavailable(f"Upstream stopped sending after {self._received} bytes.")))
+        self._fail(Failure(BrokenOff(f"Upstream stopped sending after {self._received} bytes.")))
 
     def _window_ended(self) -> None:
         window = WINDOW_TIMEOUTS * self._timeout
@@ -137,7 +141,7 @@ class Body(Protocol):
         elif reason.check(PotentialDataLoss):
             self.done.callback(False)
         else:
-            self.done.errback(UpstreamUnavailable(f"Upstream broke off after {self._received} bytes."))
+            self.done.errback(BrokenOff(f"Upstream broke off after {self._received} bytes."))
 
     def _fail(self, failure: Failure) -> None:
         if self._over:
@@ -164,7 +168,7 @@ def receive(response: IResponse, receiver: IBodyReceiver, clock: IReactorTime, t
     Hand a response's body to C{receiver}.
 
     @param timeout: seconds without a byte (while nobody asked for a pause) after which it is given up.
-    @return: see L{Body}. [UpstreamUnavailable; what the receiver raised]
+    @return: see L{Body}. [BrokenOff, UpstreamUnavailable; what the receiver raised]
     """
     try:
         receiver.begin(None if response.length is UNKNOWN_LENGTH else response.length)

@@ -20,7 +20,7 @@ class Breaker:
     Counts an origin's failures in a row. At L{FAILURES} it opens: for a second nobody asks, then one request is
     let through; if that fails too, the pause doubles, up to a minute.
 
-    Where the origin itself says for how long it wants to be left alone, that counts, whatever else it answers meanwhile.
+    Where the origin itself says for how long it wants to be left alone, that counts, whatever it answers meanwhile.
 
     @ivar failures: in a row.
     @ivar since: when the state (good or failing) began, in seconds since the epoch; None before the first answer.

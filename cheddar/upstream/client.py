@@ -18,19 +18,20 @@ from zope.interface import implementer
 
 from cheddar import metrics
 from cheddar.deferreds import returns_deferred
-from cheddar.errors import NotFound, UpstreamBroken, UpstreamUnavailable
+from cheddar.errors import CheddarError, NotFound, UpstreamBroken, UpstreamUnavailable
 from cheddar.formats import simple_html, simple_json
 from cheddar.interfaces import IBodyReceiver, IUpstream
 from cheddar.model import Fetched, NotModified, Project, Ranged, Validators
 from cheddar.upstream.addresses import AddressRules, Target
 from cheddar.upstream.answers import header
-from cheddar.upstream.bodies import collect, drop, inflate, receive
+from cheddar.upstream.bodies import BrokenOff, collect, drop, inflate, receive
 from cheddar.upstream.breaker import Breaker, Breakers
 from cheddar.upstream.connections import CheckedEndpoints
 from cheddar.upstream.credentials import OriginCredentials, split_credentials
 from cheddar.upstream.proxies import Choice, no_proxy
 from cheddar.upstream.ranges import PARTIAL, REFUSALS, WithoutRanges, part_of, range_header
 from cheddar.upstream.requests import Requests
+from cheddar.upstream.resuming import RESUMPTIONS, Counting, Whole
 from cheddar.upstream.tls import OwnCertificatePolicy
 
 JSON_TYPES = frozenset({"application/vnd.pypi.simple.v1+json", "application/vnd.pypi.simple.latest+json"})
@@ -43,6 +44,8 @@ MAX_RANGE = 32 * 1024**2
 # Downloads are long and pages are short: each has its own places, and there are more for what takes longer.
 DOWNLOADS_PER_CONNECTION = 4
 LONGEST_CONNECT = 10.0
+# RFC 9111, section 5.2.1.4; and section 5.4, for caches of HTTP/1.0's days.
+UNCACHED = Headers({b"Cache-Control": [b"no-cache"], b"Pragma": [b"no-cache"]})
 
 _log = Logger()
 T = TypeVar("T")
@@ -114,16 +117,16 @@ class Upstream:
         """
         return self._start("page", self._page_places, lambda: self._fetch_project(name, validators))
 
-    def fetch_file(self, url: str, receiver: IBodyReceiver) -> Deferred[None]:
+    def fetch_file(self, url: str, receiver: IBodyReceiver, *, uncached: bool = False) -> Deferred[None]:
         """
-        Download, byte for byte. Cancelling ends it, and its connection.
+        See L{IUpstream}. Cancelling ends it, and its connection.
 
         @param url: absolute; checked like any address that upstream names.
         @return: fires at the end of the body; where upstream does not say how long it is, that is the end of the
             connection, and only a digest tells whether it was whole. [NotFound, UpstreamUnavailable, UpstreamBroken;
             what the receiver raised]
         """
-        return self._start("file", self._file_places, lambda: self._fetch_file(url, receiver))
+        return self._start("file", self._file_places, lambda: self._fetch_file(url, receiver, uncached))
 
     def fetch_bytes(self, url: str, limit: int) -> Deferred[bytes]:
         """A small body, at most C{limit} bytes. [NotFound, UpstreamUnavailable, UpstreamBroken]"""
@@ -230,14 +233,40 @@ class Upstream:
         )
         return Fetched(project, answered)
 
-    async def _fetch_file(self, url: str, receiver: IBodyReceiver) -> None:
+    async def _fetch_file(self, url: str, receiver: IBodyReceiver, uncached: bool) -> None:
         target = Target.parse(url)
-        response = await self._verbatim(target, f"file {_filename(target)}")
-        await receive(response, receiver, self._reactor, self._timeout)
+        response = await self._verbatim(target, f"file {_filename(target)}", UNCACHED if uncached else Headers())
+        whole, counting = Whole.of(response), Counting(receiver)
+        left = 0 if whole is None else RESUMPTIONS
+        while True:
+            received = counting.received
+            try:
+                await receive(response, counting, self._reactor, self._timeout)
+                return
+            except BrokenOff as error:
+                if whole is None or not left or counting.received == received:
+                    raise
+                left -= 1
+                response = await self._rest(target, whole, counting.received, error)
+
+    async def _rest(self, target: Target, whole: Whole, first: int, error: BrokenOff) -> IResponse:
+        """@raise BrokenOff: C{error}, where the rest is not to be had."""
+        name = _filename(target)
+        _log.info("Going on with {name} from byte {first}: {error}", name=name, first=first, error=error)
+        headers = whole.headers_from(first)
+        try:
+            response = await self._verbatim(target, f"file {name}", headers, REFUSALS | {PARTIAL})
+        except CheddarError as again:
+            raise error from again
+        if not whole.goes_on(response, first):
+            drop(response, self._reactor)
+            raise error
+        metrics.downloads_resumed.inc()
+        return response
 
     async def _fetch_bytes(self, url: str, limit: int) -> bytes:
         target = Target.parse(url)
-        response = await self._verbatim(target, f"file {_filename(target)}")
+        response = await self._verbatim(target, f"file {_filename(target)}", Headers())
         body, _ = await collect(response, limit, self._reactor, self._timeout)
         return body
 
@@ -260,8 +289,12 @@ class Upstream:
             raise UpstreamUnavailable(f"Upstream broke off in {what}.")
         return Ranged(body, begin, total)
 
-    async def _verbatim(self, target: Target, what: str) -> IResponse:
-        response, there = await self._requests.get(target, Headers({b"Accept-Encoding": [b"identity"]}), what)
+    async def _verbatim(
+        self, target: Target, what: str, headers: Headers, expected: frozenset[int] = frozenset()
+    ) -> IResponse:
+        headers = headers.copy()
+        headers.setRawHeaders(b"Accept-Encoding", [b"identity"])
+        response, there = await self._requests.get(target, headers, what, expected=expected)
         if not _is_identity(response):
             drop(response, self._reactor)
             encoding = header(response.headers, "Content-Encoding")

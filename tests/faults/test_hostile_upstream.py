@@ -159,8 +159,7 @@ async def test_s2_addresses_on_the_inside(served: Served, trap: EvilUpstream) ->
         served.upstream.misbehave(f"/simple/redirected{number}/", redirect_to=address)
         assert (await served.page(f"redirected{number}")).status == 502, address
         refused += 1
-    # What no byte was seen of is tried once more.
-    assert blocked() - counted >= refused
+    assert blocked() - counted == refused, "once each: what is refused is not tried again"
     file = {**page["files"][0], "filename": "odd-1.0.tar.gz", "url": f"gopher://127.0.0.1:{trap.port}/x"}
     upstream_says(served.upstream, {**page, "name": "odd", "files": [file]}, "/simple/odd/")
     assert await served.addresses("odd") == {}, "what no installer can fetch is not listed"
@@ -339,6 +338,7 @@ async def test_s14_a_weak_digest(served: Served) -> None:
     path = f"/files/{filename}"
     (address,) = (await served.addresses("weak")).values()
     assert sha256(content) not in address
+    upstream.ranges = False
     upstream.misbehave(path, close_after=300_000)
     assert await bytes_got(served, address) == 0
     upstream.behave()

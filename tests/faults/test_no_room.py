@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import json
 import re
 import shutil
 import time
@@ -116,7 +117,8 @@ def installs(cheddar: CheddarProcess, folder: Path) -> None:
 def nothing_unforeseen(cheddar: CheddarProcess) -> None:
     """The log tells of no room, and has no traceback."""
     log = cheddar.log.read_text()
-    assert re.search(r"(passed on and not kept|not kept:).*(No space left|full|No such file|Read-only|File exists)", log), log
+    reasons = "No space left|full|No such file|Read-only|File exists"
+    assert re.search(rf"(passed on and not kept|not kept:).*({reasons})", log), log
     assert "Traceback" not in log
     assert "Unhandled" not in log
 
@@ -370,6 +372,14 @@ async def test_wrong_bytes_end_in_a_cut_connection(without_cache: CheddarHere, e
     evil.misbehave(f"/files/{SMALL[0]}", flip=100, times=2)
     answer = await without_cache.ask("GET", path)
     assert (answer.status, "sha256" in answer.reason) == (502, True)
+    small = [seen.headers.get("cache-control") for seen in evil.requests if seen.path == f"/files/{SMALL[0]}"]
+    assert small == [None, "no-cache"]
+    told = [
+        (event["action"], event["project"], event["filename"])
+        for event in map(json.loads, without_cache.settings.audit_file.read_text().splitlines())
+    ]
+    files = (("large", LARGE[0]), ("unsized", "unsized-1.0.tar.gz"), ("small", SMALL[0]))
+    assert told == [("upstream.wrong_bytes", *file) for file in files]
     assert (await without_cache.ask("GET", path)).body == SMALL[1]
 
 

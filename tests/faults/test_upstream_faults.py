@@ -123,13 +123,29 @@ async def test_u2_hang_in_mid_body(served: Served, after: int) -> None:
     served.upstream.misbehave("/simple/other/", status=200, body=b"<html>" * 99, hang_after=100)
     says_come_again(await served.page("other"))
     address = await address_of_file(served)
+    served.upstream.ranges = False
     served.upstream.misbehave(FILE, hang_after=after, times=1)
     assert await bytes_got(served, address) < after
-    hung = served.upstream.requests[-1]
+    (hung,) = [seen for seen in served.upstream.requests if seen.path == FILE and "range" not in seen.headers]
     await until(lambda: hung.ended, served.clock)
-    assert (hung.path, hung.ended) == (FILE, "lost")
+    assert hung.ended == "lost"
     await gives_the_file(served)
-    assert served.upstream.hits[f"GET {FILE}"] == 2
+    (rest,) = [seen for seen in served.upstream.requests if "range" in seen.headers]
+    assert rest.headers["range"] == f"bytes={after}-", "what has no parts is not read twice"
+    assert served.upstream.hits[f"GET {FILE}"] == 3
+
+
+@pytest.mark.parametrize("fault", [{"reset_after": 150_000}, {"close_after": 150_000}, {"hang_after": 150_000}])
+async def test_u2_goes_on(served: Served, fault: dict[str, Any]) -> None:
+    """A download that the network breaks off goes on where it was, and no client notices but by the time it takes."""
+    address = await address_of_file(served)
+    served.upstream.misbehave(FILE, times=2, **fault)
+    answers = await gatherResults([served.cheddar.ask("GET", address) for _ in range(3)])
+    assert {sha256(answer.body) for answer in answers} == {sha256(CONTENT)}
+    asked = [seen.headers for seen in served.upstream.requests if seen.path == FILE]
+    assert [headers.get("range") for headers in asked] == [None, "bytes=150000-", "bytes=300000-"]
+    assert all(headers["if-range"] == f'"{WHEEL}-{len(CONTENT)}"' for headers in asked[1:])
+    await gives_the_file(served)
 
 
 async def test_u3_no_connection(
@@ -210,6 +226,7 @@ async def test_u4_refusals(served: Served) -> None:
 async def test_u5_truncated(served: Served, fault: dict[str, Any]) -> None:
     """What is cut is not kept; where no length was said, only the digest tells, and without one nothing is believed."""
     address = await address_of_file(served)
+    served.upstream.ranges = False
     served.upstream.misbehave(FILE, **fault)
     assert await bytes_got(served, address) < len(CONTENT)
     served.upstream.behave()
@@ -227,21 +244,39 @@ async def test_u5_truncated(served: Served, fault: dict[str, Any]) -> None:
 
 async def test_u6_wrong_bytes(served: Served) -> None:
     """No client ever has all of a file that is wrong; a small one is fetched again before anybody notices."""
-    address = await address_of_file(served)
-    served.upstream.misbehave(FILE, flip=12_345)
+    address, upstream = await address_of_file(served), served.upstream
+    count = metrics.wrong_bytes._value.get()
+    upstream.misbehave(FILE, flip=12_345)
     for _ in range(2):
         assert await bytes_got(served, address) < len(CONTENT)
-    served.upstream.behave()
-    asked = served.upstream.hits[f"GET {FILE}"]
+    upstream.behave()
+    asked = upstream.hits[f"GET {FILE}"]
+    assert metrics.wrong_bytes._value.get() == count + asked
     await gives_the_file(served)
     await gives_the_file(served)
-    assert served.upstream.hits[f"GET {FILE}"] == asked + 1
+    assert upstream.hits[f"GET {FILE}"] == asked + 1
     filename, content = make_wheel("small", "1.0")
     served.upstream.add_file("small", filename, content)
     served.upstream.misbehave(f"/files/{filename}", flip=12, times=1)
     (small,) = (await served.addresses("small")).values()
     assert (await served.get(small)).body == content
-    assert served.upstream.hits[f"GET /files/{filename}"] == 2
+    first, second = [seen.headers for seen in upstream.requests if seen.path == f"/files/{filename}"]
+    assert (second["cache-control"], second["pragma"]) == ("no-cache", "no-cache"), "past what a cache may have damaged"
+    assert "cache-control" not in first
+    filename, content = make_wheel("worse", "1.0")
+    upstream.add_file("worse", filename, content)
+    wrong = bytes([*content[:12], content[12] ^ 1, *content[13:]])
+    upstream.misbehave(f"/files/{filename}", flip=12, times=4)
+    (worse,) = (await served.addresses("worse")).values()
+    for _ in range(2):
+        answer = await served.get(worse)
+        assert (answer.status, upstream.hits[f"GET /files/{filename}"] % 2) == (502, 0)
+    assert (await served.get(worse)).body == content
+    events = list(map(json.loads, served.cheddar.settings.audit_file.read_text().splitlines()))
+    assert [event["filename"] for event in events] == [WHEEL, filename], "each once, and none that came right"
+    event = events[1]
+    assert (event["action"], event["project"], event["digest"]) == ("upstream.wrong_bytes", "worse", sha256(content))
+    assert sha256(wrong) in event["detail"]
 
 
 @pytest.mark.parametrize("here", [True, False])
@@ -473,6 +508,7 @@ async def test_u15_a_slow_client(served: Served) -> None:
 async def test_u16_a_part_of_what_is_not_here(served: Served) -> None:
     """A part is given as soon as its bytes are here, all of the file is fetched, and a part is never taken for all."""
     address = await address_of_file(served)
+    served.upstream.ranges = False
     served.upstream.misbehave(FILE, status=206, body=CONTENT[:1000], times=2)
     assert await bytes_got(served, address) == 0
     served.upstream.misbehave(FILE, close_after=200_000)

@@ -180,6 +180,8 @@ def _file_answer(request: Request, file: Served, ranges: bool) -> Answer:
         return 200, headers, file.pieces(), file.size
     headers["Accept-Ranges"] = "bytes"
     wanted = request.getHeader("range") or ""
+    if request.getHeader("if-range") not in (None, etag):
+        wanted = ""
     if wanted.startswith("bytes=") and "," not in wanted:
         first, _, last = wanted.removeprefix("bytes=").partition("-")
         start = int(first) if first else max(0, file.size - int(last))
