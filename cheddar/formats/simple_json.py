@@ -7,6 +7,7 @@ from datetime import timezone
 from typing import Any, NoReturn
 
 from cheddar.errors import UpstreamBroken
+from cheddar.formats import json_steps
 from cheddar.formats.links import file_path
 from cheddar.formats.provenance import provenance_url, told_below
 from cheddar.formats.simple_listing import read_project
@@ -81,7 +82,7 @@ def parse_project(body: bytes, name: str, base_url: str) -> Project:
     @raise UpstreamBroken: this is not a page of the API for that project, or a hostile one.
     """
     try:
-        page = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant)
+        page = json_steps.loads(body.decode("utf-8-sig"), _DECODER)
     except RecursionError:
         raise UpstreamBroken(f"Upstream's page for {name} is nested too deeply.") from None
     except ValueError as error:
@@ -118,3 +119,6 @@ def _encode(page: dict[str, Any]) -> bytes:
 
 def _refuse_constant(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON.")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)

@@ -28,6 +28,9 @@ MAX_DISCARDED = 64 * 1024
 MAX_DISCARD_SECONDS = 2.0
 # gzip allows any number of members in a row; each costs a copy of what follows.
 MAX_GZIP_MEMBERS = 100
+# Bytes that are inflated at a time, and what becomes of them at most.
+INFLATED_FROM = 16 * 1024
+INFLATED_TO = 256 * 1024
 
 
 class BrokenOff(UpstreamUnavailable):
@@ -243,20 +246,28 @@ def inflate(body: bytes, limit: int) -> bytes:
     @raise UpstreamBroken: not gzip, cut short, or larger than C{limit}.
     """
     pieces: list[bytes] = []
-    size = 0
+    size = members = 0
+    left = memoryview(body)
     try:
-        while body:
-            if len(pieces) == MAX_GZIP_MEMBERS:
+        while left:
+            if members == MAX_GZIP_MEMBERS:
                 raise UpstreamBroken("Upstream's answer is compressed in more parts than is reasonable.")
+            members += 1
             member = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-            piece = member.decompress(body, limit - size + 1)
-            size += len(piece)
-            if size > limit:
-                raise _too_long(limit)
-            if not member.eof:
-                raise UpstreamBroken("Upstream's answer is compressed and cut short.")
-            pieces.append(piece)
-            body = member.unused_data
+            while not member.eof:
+                # A step at a time: the other threads wait while the room for what comes out is made.
+                step = member.unconsumed_tail
+                if not step:
+                    step, left = bytes(left[:INFLATED_FROM]), left[INFLATED_FROM:]
+                    if not step:
+                        raise UpstreamBroken("Upstream's answer is compressed and cut short.")
+                piece = member.decompress(step, INFLATED_TO)
+                size += len(piece)
+                if size > limit:
+                    raise _too_long(limit)
+                pieces.append(piece)
+            if member.unused_data:
+                left = memoryview(body)[len(body) - len(left) - len(member.unused_data) :]
     except zlib.error:
         raise UpstreamBroken("Upstream's answer says that it is compressed, and cannot be read as such.") from None
     return b"".join(pieces)

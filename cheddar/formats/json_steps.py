@@ -1,0 +1,68 @@
+"""
+JSON read in steps, for use in a thread: one C{json.loads} of a long page holds the interpreter's lock to its end, and
+all that the other threads do has to wait for it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+_space = re.compile(r"[ \t\n\r]*").match
+
+
+def loads(text: str, decoder: json.JSONDecoder) -> Any:
+    """
+    As C{decoder.decode}, with a step for each item of the arrays that the outermost object has.
+
+    @raise ValueError: it is no JSON. [RecursionError]
+    """
+    at = _after_space(text, 0)
+    if not text.startswith("{", at):
+        return decoder.decode(text)
+    found: dict[str, Any] = {}
+    at = _after_space(text, at + 1)
+    more = not text.startswith("}", at)
+    while more:
+        if not text.startswith('"', at):
+            raise json.JSONDecodeError("Expecting property name enclosed in double quotes", text, at)
+        key, at = decoder.raw_decode(text, at)
+        at = _after_space(text, at)
+        if not text.startswith(":", at):
+            raise json.JSONDecodeError("Expecting ':' delimiter", text, at)
+        at = _after_space(text, at + 1)
+        found[key], at = _items(text, at, decoder) if text.startswith("[", at) else decoder.raw_decode(text, at)
+        at, more = _delimiter(text, at, "}")
+    at = _after_space(text, at + 1)
+    if at != len(text):
+        raise json.JSONDecodeError("Extra data", text, at)
+    return found
+
+
+def _items(text: str, at: int, decoder: json.JSONDecoder) -> tuple[list[Any], int]:
+    """The array that begins at C{at}, and where it ends."""
+    items: list[Any] = []
+    at = _after_space(text, at + 1)
+    more = not text.startswith("]", at)
+    while more:
+        item, at = decoder.raw_decode(text, at)
+        items.append(item)
+        at, more = _delimiter(text, at, "]")
+    return items, at + 1
+
+
+def _delimiter(text: str, at: int, end: str) -> tuple[int, bool]:
+    """Where what comes after a value begins, and whether that is another one; else it is C{end}."""
+    at = _after_space(text, at)
+    if text.startswith(end, at):
+        return at, False
+    if not text.startswith(",", at):
+        raise json.JSONDecodeError("Expecting ',' delimiter", text, at)
+    return _after_space(text, at + 1), True
+
+
+def _after_space(text: str, at: int) -> int:
+    match = _space(text, at)
+    assert match is not None  # it matches nothing, too
+    return match.end()
