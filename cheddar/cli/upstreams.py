@@ -59,6 +59,11 @@ def _pinned(page: CachedPage) -> tuple[File, ...]:
     return tuple(file for file in files if file.withdrawal == CHANGED)
 
 
+def _pinned_metadata(page: CachedPage) -> tuple[File, ...]:
+    files = () if page.project is None else page.project.files
+    return tuple(file for file in files if file.other_metadata)
+
+
 def _events(name: str, page: CachedPage) -> list[Event]:
     """One of the project, and one of each file that upstream had taken back or changed."""
     forgotten = by_operator(Event(action="upstream.forgotten", project=name, detail="by hand"))
@@ -69,7 +74,11 @@ def _events(name: str, page: CachedPage) -> list[Event]:
             digest=digest_segment(file) if file.digests else "",
             detail=state,
         )
-        for state, files in (("it was pinned", _pinned(page)), ("it was withheld", page.withdrawn))
+        for state, files in (
+            ("it was pinned", _pinned(page)),
+            ("its core metadata was pinned", _pinned_metadata(page)),
+            ("it was withheld", page.withdrawn),
+        )
         for file in files
     ]
     return [forgotten, *of_files]

@@ -54,6 +54,8 @@ def dump_file(file: File) -> str:
         record["upstream"] = file.upstream
     if file.withdrawal:
         record["withdrawal"] = file.withdrawal
+    if file.other_metadata:
+        record["other_metadata"] = file.other_metadata
     return _write(record)
 
 
@@ -184,6 +186,7 @@ def _file(record: dict[str, Any]) -> File:
         get("made_metadata", False),
         get("upstream", ""),
         get("withdrawal", ""),
+        get("other_metadata", ""),
     )
 
 

@@ -74,9 +74,25 @@ def with_what_was_learned(before: File, now: File) -> File:
         return now
     if now.size is None and before.size is not None:
         now = evolve(now, size=before.size)
-    if now.core_metadata is None and before.made_metadata:
-        now = evolve(now, core_metadata=before.core_metadata, made_metadata=True)
-    return now
+    return _with_first_metadata(before, now)
+
+
+def _with_first_metadata(before: File, now: File) -> File:
+    """
+    Upstream's entry of a file with the core metadata that was first seen of its bytes, which is served as immutable.
+    Where upstream lists none any more, it is as if it had been made here: what is kept is served, and what is not is
+    made of the file, if that gives the same.
+    """
+    first, listed = before.core_metadata, now.core_metadata
+    if listed is None and (first or before.made_metadata):
+        return evolve(now, core_metadata=first, made_metadata=True)
+    if not first or listed is None:
+        return now
+    algorithm = next((name for name in STRONG_DIGESTS if name in first and name in listed), None)
+    if algorithm is None or first[algorithm] == listed[algorithm]:
+        return evolve(now, core_metadata={**listed, **first})
+    other = f"{algorithm} {listed[algorithm]}"
+    return evolve(now, core_metadata=first, made_metadata=before.made_metadata, other_metadata=other)
 
 
 def pin_file(project: Project, file: File) -> Project:

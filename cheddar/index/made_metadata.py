@@ -33,7 +33,7 @@ from cheddar.index.listings import COMPARED_DIGESTS, find_file, storage_key
 from cheddar.index.upstreams import Upstreams
 from cheddar.index.wheel_metadata import WheelMetadata, WheelReader
 from cheddar.interfaces import IFileStorage
-from cheddar.model import File, Project
+from cheddar.model import STRONG_DIGESTS, File, Project
 
 #: The newest releases of a listing in use for which it is made before anybody asks.
 NEWEST = 5
@@ -119,15 +119,35 @@ class MadeMetadata:
                 pass
         elif not _can_be_made(file):
             raise NotFound(f"Upstream offers no separate core metadata for {file.filename}, and none can be made.")
+        outcome = await self._unless_stopped(self._answers.run(key, lambda: self._tracked(self._answer(listing, file))))
+        if outcome.raw is None:
+            raise NotFound(f"There is no separate core metadata for {file.filename}: {outcome.why}")
+        return outcome.raw
+
+    @returns_deferred
+    async def again(self, name: str, file: File) -> bytes | None:
+        """
+        The core metadata that was first seen of a file whose upstream has it no more, out of the file.
+
+        @param name: of the project.
+        @return: None where it is other, or cannot be made.
+        """
+        if not is_wheel(file.filename) or not any(name in (file.core_metadata or ()) for name in STRONG_DIGESTS):
+            return None
         try:
-            outcome = await self._answers.run(key, lambda: self._tracked(self._answer(listing, file)))
+            outcome = await self._unless_stopped(self._outcome(name, file))
+        except CheddarError as error:
+            self.log.info("No core metadata could be made of {name}: {error}", name=file.filename, error=error)
+            return None
+        return outcome.raw
+
+    async def _unless_stopped(self, work: Deferred[_Outcome]) -> _Outcome:
+        try:
+            return await work
         except CancelledError:
             if self._stopped:
                 raise UpstreamUnavailable("Cheddar is stopping.") from None
             raise
-        if outcome.raw is None:
-            raise NotFound(f"There is no separate core metadata for {file.filename}: {outcome.why}")
-        return outcome.raw
 
     def consider(self, listing: Listing, project: Project) -> None:
         """Plain call. This listing is in use: what its newest releases lack is made a little later."""

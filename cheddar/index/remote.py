@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from cheddar import metrics
 from cheddar.deferreds import SingleFlight, returns_deferred
-from cheddar.errors import CheddarError, NotFound, UpstreamUnavailable
+from cheddar.errors import CheddarError, NotFound, UpstreamBroken, UpstreamUnavailable
 from cheddar.index.downloads import Downloads
 from cheddar.index.events import Events
 from cheddar.index.kept_metadata import PassedMetadata
@@ -150,7 +150,14 @@ class RemoteIndex:
         """See L{IIndex}."""
         file = await self._file(project, filename, digest)
         if file.core_metadata is not None and not file.made_metadata:
-            return await self._passed.get(project, file)
+            try:
+                return await self._passed.get(project, file)
+            except (NotFound, UpstreamBroken):
+                # What upstream has now is not what was first seen: that may still be in the file itself.
+                data = None if self._made is None else await self._made.again(project, file)
+                if data is None:
+                    raise
+                return data
         if self._made is None:
             raise NotFound(f"Upstream offers no separate core metadata for {filename}.")
         return await self._made.get(self._listing(project), file)

@@ -191,7 +191,13 @@ class _News:
         if before.withdrawal:
             self.note("upstream.restored", now, "listed again as it was first seen")
         self._note_yank(before, now)
-        self.offered.append(with_what_was_learned(before, now))
+        learned = with_what_was_learned(before, now)
+        if learned.other_metadata not in ("", before.other_metadata):
+            first = learned.core_metadata or {}
+            algorithm = learned.other_metadata.partition(" ")[0]
+            detail = f"upstream lists core metadata with the {learned.other_metadata} for the same bytes now"
+            self.note("upstream.changed", before, f"{detail}; that with {first[algorithm]} is kept")
+        self.offered.append(learned)
 
     def _changed(self, before: File, now: File) -> None:
         if before.withdrawal != CHANGED:

@@ -39,6 +39,8 @@ class File:
         None all the same, it cannot be made.
     @ivar upstream: the name of the upstream that lists it, where there are several; it alone is asked for the bytes.
     @ivar withdrawal: empty, L{REMOVED} or L{CHANGED}.
+    @ivar other_metadata: the digest of the core metadata that upstream lists now in place of C{core_metadata}, which
+        was first seen with these bytes; empty where it lists the same.
     """
 
     filename: str
@@ -56,6 +58,7 @@ class File:
     made_metadata: bool = False
     upstream: str = ""
     withdrawal: str = ""
+    other_metadata: str = ""
 
 
 #: What upstream did with a file since it was first seen: it no longer lists it, or lists other bytes under its name.

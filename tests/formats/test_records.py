@@ -44,6 +44,7 @@ files = st.builds(
     made_metadata=st.booleans(),
     upstream=texts,
     withdrawal=texts,
+    other_metadata=texts,
 )
 projects = st.builds(
     Project,

@@ -209,16 +209,22 @@ async def test_other_bytes_are_another_file(node: Node, evil: EvilUpstream, cloc
 
 
 async def test_upstream_learns(node: Node, evil: EvilUpstream, clock: Clock) -> None:
-    """As soon as upstream has metadata of its own, that is what is offered and given."""
+    """
+    Metadata of upstream's own is passed through from when there is some, if it is what was made; else upstream is wrong
+    about its wheel, and what was given first stays.
+    """
     filename, content = add(evil)
     await node.index.core_metadata("flask", filename, None)
-    own = core_metadata_of(content) + b"Upstream's own.\n"
-    evil.projects["flask"][0].attributes["core_metadata"] = {"sha256": sha256(own)}
-    evil.misbehave(f"/files/{filename}.metadata", body=own)
-    clock.advance(601)
-    await node.index.refresh()
-    assert (await listed(node, filename)).core_metadata == {"sha256": sha256(own)}
-    assert await node.index.core_metadata("flask", filename, None) == own
+    right = core_metadata_of(content)
+    for own in (right + b"Upstream's own.\n", right):
+        evil.projects["flask"][0].attributes["core_metadata"] = {"sha256": sha256(own)}
+        evil.misbehave(f"/files/{filename}.metadata", body=own)
+        clock.advance(601)
+        await node.index.refresh()
+        file = await listed(node, filename)
+        assert file.core_metadata == {"sha256": sha256(right)}
+        assert (file.made_metadata, bool(file.other_metadata)) == (own != right, own != right)
+        assert await node.index.core_metadata("flask", filename, None) == right
 
 
 async def test_the_wheel_is_here(node: Node, evil: EvilUpstream, clock: Clock, reactor: Any) -> None:

@@ -278,6 +278,76 @@ async def test_a_file_is_changed_and_changed_back(watch: Watch, on_changed: str,
     await watch.offers(ONE, TWO)
 
 
+def of_metadata(watch: Watch, data: bytes | None) -> None:
+    """Upstream lists this as the core metadata of the same release two, and has it."""
+    path = f"/files/{TWO[0]}.metadata"
+    watch.upstream.behave(path)
+    if data is None:
+        watch.change(TWO, core_metadata=None)
+        watch.upstream.misbehave(path, status=404)
+    else:
+        watch.change(TWO, core_metadata={"sha256": hashlib.sha256(data).hexdigest()})
+        watch.upstream.misbehave(path, status=200, body=data)
+
+
+FIRST = core_metadata_of(TWO[1])
+OTHERS = FIRST + b"Other: yes\n"
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("later", [OTHERS, None])
+async def test_core_metadata_is_changed_and_changed_back(watch: Watch, kept: bool, later: bytes | None) -> None:
+    """What was first seen of the same bytes stays listed, and served, from the file itself where it was not kept."""
+    await watch.start()
+    await watch.see(fetch=kept)
+    before = await watch.counted("changed")
+    of_metadata(watch, later)
+    await watch.refresh()
+    for _ in range(2):
+        file = (await watch.listed())[TWO[0]]
+        assert file["core-metadata"] == {"sha256": hashlib.sha256(FIRST).hexdigest()}
+        await watch.offers(ONE, TWO)
+        of_metadata(watch, later)
+        watch.upstream.misbehave("/simple/demo/", headers={"ETag": '"another"'})
+        await watch.restart()
+        await watch.refresh()
+    told = int(later is not None)
+    assert watch.events() == [("changed", TWO[0])] * told
+    assert await watch.counted("changed") == before + told
+    of_metadata(watch, FIRST)
+    watch.upstream.behave("/simple/demo/")
+    await watch.refresh()
+    await watch.offers(ONE, TWO)
+    of_metadata(watch, OTHERS)
+    await watch.refresh()
+    assert watch.events() == [("changed", TWO[0])] * (told + 1), "that is news again"
+    detail = json.loads(watch.settings.audit_file.read_text().splitlines()[-1])["detail"]
+    assert all(hashlib.sha256(data).hexdigest() in detail for data in (FIRST, OTHERS))
+    assert "core metadata" in detail
+
+
+async def test_core_metadata_that_is_nowhere(watch: Watch, reactor: Any) -> None:
+    """
+    Where it is neither kept, nor upstream's, nor the wheel's own, it is a 502; the wheel goes on being offered; and an
+    operator can take upstream's side.
+    """
+    of_metadata(watch, OTHERS)
+    await watch.start()
+    await watch.see(fetch=False)
+    address = watch.addresses[TWO[0]]
+    of_metadata(watch, FIRST)
+    await watch.refresh()
+    answer = await watch.ask(f"{address}.metadata")
+    assert (answer.status, b"wrong core metadata" in answer.body) == (502, True)
+    assert (await watch.ask(address)).body == TWO[1]
+    assert (await watch.ask(f"{address}.metadata")).status == 502
+    await execute(reactor, watch.settings, "upstream", "forget", "demo")
+    watch.clock.later(2)
+    await watch.listed()
+    await watch.offers(ONE, TWO)
+    assert watch.events() == [("changed", TWO[0]), ("forgotten", ""), ("forgotten", TWO[0])]
+
+
 @pytest.mark.parametrize("later", [TWO, OTHER_TWO])
 async def test_a_digest_of_another_kind(watch: Watch, later: tuple[str, bytes]) -> None:
     """
