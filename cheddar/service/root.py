@@ -135,7 +135,7 @@ class Cheddar(Service):
         self._stops.append(housekeeping.stop)
         housekeeping.start()
         upstreams = Upstreams([self._source(upstream, work) for upstream in settings.upstreams], settings.offline)
-        audit = AuditFile(settings.audit_file, reactor, files)
+        audit = open_audit(settings, self.store, reactor, files)
         downloads = Downloads(remote_storage, upstreams, reactor, reactor, audit)
         self._stops.append(downloads.stop)
         made = None
@@ -144,7 +144,6 @@ class Cheddar(Service):
             made = MadeMetadata(upstreams, remote_storage, reactor, work, reactor)
             self._stops.append(made.stop)
         memory = StoreMemory(self.store.projects, local_storage, reactor)
-        audit = open_audit(settings, self.store, reactor, files)
         reservations = Reservations(settings.reserved_names, self.store.accounts.grants)
         local = LocalIndex(
             self.store.projects,
