@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from cheddar import metrics
 from cheddar.deferreds import SingleFlight, returns_deferred
-from cheddar.errors import CheddarError, NotFound, UpstreamBroken, UpstreamUnavailable
+from cheddar.errors import AddressRefused, CheddarError, NotFound, UpstreamBroken, UpstreamUnavailable
 from cheddar.index.downloads import Downloads
 from cheddar.index.events import Events
 from cheddar.index.kept_metadata import PassedMetadata
@@ -152,6 +152,8 @@ class RemoteIndex:
         if file.core_metadata is not None and not file.made_metadata:
             try:
                 return await self._passed.get(project, file)
+            except AddressRefused:
+                raise
             except (NotFound, UpstreamBroken):
                 # What upstream has now is not what was first seen: that may still be in the file itself.
                 data = None if self._made is None else await self._made.again(project, file)
