@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 _space = re.compile(r"[ \t\n\r]*").match
+_delimiter_and_space = re.compile(r"[ \t\n\r]*(?:(,)[ \t\n\r]*|(?=[\]}]))").match
 
 
 def loads(text: str, decoder: json.JSONDecoder) -> Any:
@@ -48,18 +49,23 @@ def _items(text: str, at: int, decoder: json.JSONDecoder) -> tuple[list[Any], in
     while more:
         item, at = decoder.raw_decode(text, at)
         items.append(item)
-        at, more = _delimiter(text, at, "]")
+        # As _delimiter does, without a call: there may be a hundred thousand.
+        match = _delimiter_and_space(text, at)
+        if match is not None and match[1]:
+            at = match.end()
+        else:
+            at, more = _delimiter(text, at, "]")
     return items, at + 1
 
 
 def _delimiter(text: str, at: int, end: str) -> tuple[int, bool]:
     """Where what comes after a value begins, and whether that is another one; else it is C{end}."""
-    at = _after_space(text, at)
-    if text.startswith(end, at):
-        return at, False
-    if not text.startswith(",", at):
+    match = _delimiter_and_space(text, at)
+    if match is not None and match[1]:
+        return match.end(), True
+    if match is None or not text.startswith(end, match.end()):
         raise json.JSONDecodeError("Expecting ',' delimiter", text, at)
-    return _after_space(text, at + 1), True
+    return match.end(), False
 
 
 def _after_space(text: str, at: int) -> int:

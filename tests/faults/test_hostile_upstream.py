@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import attrs
 import pytest
 import pytest_twisted
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.internet.threads import deferToThread
 from twisted.logger import formatEvent, globalLogPublisher
 
@@ -300,6 +300,7 @@ async def test_s13_evil_pages(served: Served, reactor: Any, lags: list[float]) -
     )
     raw = [body if isinstance(body, bytes) else json.dumps(body).encode() for body in bodies]
     named = [body.replace(b'"demo"', b'"evil%d"' % number) for number, body in enumerate(raw)]
+    await deferLater(reactor, 0.02)  # to make these pages has held up the reactor too
     lags.clear()
     for number, body in enumerate(named):
         upstream_says(upstream, body, f"/simple/evil{number}/")
