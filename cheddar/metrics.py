@@ -19,6 +19,7 @@ uploads = Counter("cheddar_uploads", "Uploads by outcome.", ("outcome",), regist
 logins = Counter(
     "cheddar_logins", "Logins by outcome: ok, refused, or limited (not looked at).", ("outcome",), registry=registry
 )
+token_logins = Counter("cheddar_token_logins", "Logins by API token, by outcome.", ("outcome",), registry=registry)
 upstream_requests = Counter(
     "cheddar_upstream_requests", "Requests to upstream by kind and outcome.", ("kind", "outcome"), registry=registry
 )

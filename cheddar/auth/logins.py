@@ -15,10 +15,7 @@ from cheddar.auth.attempts import Attempts
 from cheddar.deferreds import returns_deferred, shielded
 from cheddar.errors import BadCredentials, CheddarError, TooOften
 from cheddar.interfaces import IAuthenticator, ILogins
-from cheddar.model import ANONYMOUS, Credentials, Identity
-
-#: The user name that goes with an API token, which is the password.
-TOKEN_USER = "__token__"  # noqa: S105  # a name, no secret
+from cheddar.model import ANONYMOUS, TOKEN_USER, Credentials, Identity
 
 #: No user's name is as long (L{cheddar.names.is_user_name}): of longer ones so much is remembered.
 ACCOUNT_LENGTH = 65

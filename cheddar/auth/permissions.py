@@ -13,7 +13,8 @@ from cheddar.model import Action, Identity
 @define(eq=False)
 class Permissions:
     """
-    Whoever is logged in may read and write; whoever is not may read, unless reading needs a login too.
+    Whoever is logged in may read and write; whoever is not may read, unless reading needs a login too. Who came by a
+    token may do of that what the token is for; and what everybody may.
 
     @ivar _read_auth: whether reading needs a login.
     """
@@ -26,4 +27,6 @@ class Permissions:
             return True
         if action is Action.READ and not self._read_auth:
             return True
+        if identity.beyond_scope(action, index, project):
+            return False
         return not identity.anonymous

@@ -1,1 +1,1 @@
-"""The C{cheddar} command: users, projects, rebuild, settings."""
+"""The C{cheddar} command: users, tokens, projects, rebuild, settings."""

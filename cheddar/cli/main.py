@@ -18,6 +18,7 @@ from cheddar.cli.command import Command, Group, Terminal
 from cheddar.cli.projects import Projects
 from cheddar.cli.rebuild import RebuildStore
 from cheddar.cli.show_settings import ShowSettings
+from cheddar.cli.tokens import Tokens
 from cheddar.cli.upstreams import UpstreamProjects
 from cheddar.cli.users import Users
 from cheddar.errors import CheddarError
@@ -38,6 +39,7 @@ class Options(Group):
     ]
     commands: ClassVar[list[tuple[str, type[usage.Options], str]]] = [
         ("user", Users, "Add, list and remove users, set their passwords, and grant them reserved names."),
+        ("token", Tokens, "Make, list and revoke API tokens."),
         ("project", Projects, "List local projects, and give up names."),
         ("upstream", UpstreamProjects, "Forget what is remembered of upstream's projects."),
         ("audit", Audit, "Show what was changed, by whom and from where."),

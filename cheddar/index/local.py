@@ -24,6 +24,7 @@ from cheddar.index.store_memory import StoreMemory
 from cheddar.interfaces import IFileStorage, IProjectStore, IPublishable, IStoredFile, IUpload
 from cheddar.model import (
     QUARANTINED,
+    Action,
     CoreMetadata,
     File,
     Identity,
@@ -100,6 +101,10 @@ class LocalIndex:
     @returns_deferred
     async def check_publisher(self, name: str, by: Identity) -> None:
         """See L{IPublishable.check_publisher}."""
+        # Not the permissions' business alone: a form may leave the name out, and then the file has it.
+        refusal = by.beyond_scope(Action.UPLOAD, self.name, name)
+        if refusal:
+            raise Forbidden(refusal)
         if self._reservations.pattern(name) is not None and await self._known(name) is None:
             await self._reservations.check_founder(name, by)
 
@@ -255,7 +260,7 @@ class LocalIndex:
             return same
         await self._memory.note_change()
         self._log.info(
-            "{by} published {filename} ({sha256})", by=by.name, filename=file.filename, sha256=file.digests["sha256"]
+            "{by} published {filename} ({sha256})", by=str(by), filename=file.filename, sha256=file.digests["sha256"]
         )
         if wanted != file.filename:
             self._log.warn(

@@ -10,7 +10,15 @@ from __future__ import annotations
 from cheddar.interfaces.files import IArriving, IFileStorage, IFileView, IFileWriter, IStoredFile
 from cheddar.interfaces.indexes import IIndex, IPublishable, IRefreshable, IUpload
 from cheddar.interfaces.people import IAuditLog, IAuthenticator, ILogins, IPermissions
-from cheddar.interfaces.stores import IAccountStore, IEventStore, ILeases, IPageCache, IProjectStore, IStore
+from cheddar.interfaces.stores import (
+    IAccountStore,
+    IEventStore,
+    ILeases,
+    IPageCache,
+    IProjectStore,
+    IStore,
+    ITokenStore,
+)
 from cheddar.interfaces.upstreams import IBodyReceiver, IUpstream, IUpstreams
 
 __all__ = [
@@ -33,6 +41,7 @@ __all__ = [
     "IRefreshable",
     "IStore",
     "IStoredFile",
+    "ITokenStore",
     "IUpload",
     "IUpstream",
     "IUpstreams",

@@ -74,7 +74,8 @@ class IPublishable(IIndex):
         """
         Whether C{by} may publish under this (normalized) name.
 
-        @raise Reserved: the name is reserved, has no project yet, and was not granted to C{by}. [StoreUnavailable]
+        @raise Reserved: the name is reserved, has no project yet, and was not granted to C{by}.
+        @raise Forbidden: C{by} came by a token that is not for it. [StoreUnavailable]
         """
 
     def publish(upload: IUpload, by: Identity) -> Deferred[File]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from cheddar.model import CachedPage, Event, EventQuery, File, Project, ProjectList, Release, Selector, User
+from cheddar.model import CachedPage, Event, EventQuery, File, Project, ProjectList, Release, Selector, Token, User
 
 
 class IProjectStore(Interface):
@@ -113,7 +114,7 @@ class IAccountStore(Interface):
         """Set the stored password to C{new} only if it is still C{old}, in one step. @return: whether it was."""
 
     def remove_user(name: str) -> Deferred[bool]:
-        """Remove a user, and what it was granted. @return: whether there was one."""
+        """Remove a user, what it was granted, and its tokens. @return: whether there was one."""
 
     def grants(user: str) -> Deferred[tuple[str, ...]]:
         """
@@ -141,6 +142,31 @@ class IEventStore(Interface):
         """The newest events that are looked for, newest first."""
 
 
+class ITokenStore(Interface):
+    """
+    API tokens, by their id. A user's go with the user, and do not come back with the next of that name; each is
+    forgotten L{cheddar.model.TOKEN_KEPT} after it has expired, at the latest when the next one is added.
+    """
+
+    def token(token_id: str) -> Deferred[Token | None]:
+        """The token, expired or not; None where there is none, or its user is gone."""
+
+    def tokens(owner: str | None) -> Deferred[tuple[Token, ...]]:
+        """All of a user or trusted publisher, or all there are (None), by their time of creation."""
+
+    def add_token(token: Token) -> Deferred[None]:
+        """Add a token. [NotFound: its owner ought to be a user, and is none; AlreadyExists: the id is taken]"""
+
+    def revoke_token(token_id: str) -> Deferred[bool]:
+        """Forget a token: who comes with it next is refused. @return: whether there was one."""
+
+    def note_token_use(token_id: str, at: datetime) -> Deferred[None]:
+        """
+        Note that somebody logged in with a token; nothing where there is none, or less than
+        L{cheddar.model.TOKEN_USE_STEP} after the use noted last. A power failure may undo it.
+        """
+
+
 class ILeases(Interface):
     """Claims with an end time, shared by all nodes of a store."""
 
@@ -158,6 +184,7 @@ class IStore(Interface):
     projects: IProjectStore = Attribute("Local projects.")
     pages: IPageCache = Attribute("Cached listings.")
     accounts: IAccountStore = Attribute("Users.")
+    tokens: ITokenStore = Attribute("API tokens.")
     leases: ILeases = Attribute("Leases.")
     events: IEventStore = Attribute("The newest events of the audit log.")
 

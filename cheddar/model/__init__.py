@@ -4,13 +4,14 @@ The values that rooms hand to each other: frozen, without behaviour that needs I
 Times are aware L{datetime.datetime} values in UTC; sizes are bytes; digests are lower-case hexadecimal.
 """
 
+from cheddar.model.actions import Action
 from cheddar.model.people import (
     ANONYMOUS,
     BEGUN,
     DONE,
     FAILED,
     REFUSED,
-    Action,
+    TOKEN_USER,
     Credentials,
     Event,
     EventQuery,
@@ -34,6 +35,7 @@ from cheddar.model.projects import (
     Selector,
     sort_files,
 )
+from cheddar.model.tokens import TOKEN_KEPT, TOKEN_USE_STEP, Scope, Token
 from cheddar.model.upstream import CachedPage, Fetched, NotModified, Ranged, Validators
 from cheddar.model.versions import is_prerelease, normalize_version, sort_versions, version_key
 
@@ -44,6 +46,7 @@ __all__ = [
     "FAILED",
     "REFUSED",
     "Action",
+    "TOKEN_USER",
     "Credentials",
     "Event",
     "EventQuery",
@@ -64,6 +67,10 @@ __all__ = [
     "Release",
     "Selector",
     "sort_files",
+    "TOKEN_KEPT",
+    "TOKEN_USE_STEP",
+    "Scope",
+    "Token",
     "CachedPage",
     "Fetched",
     "NotModified",

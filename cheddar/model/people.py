@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import enum
 from datetime import datetime, timezone
 
 from attrs import field, frozen
 
+from cheddar.model.actions import Action
+from cheddar.model.tokens import Scope
+from cheddar.names import normalize
 
-class Action(enum.Enum):
-    """What a request does; every route states one."""
-
-    READ = "read"
-    UPLOAD = "upload"
-    YANK = "yank"
-    DELETE = "delete"
-    #: The state of the server itself: health and metrics, open to whoever reaches the port.
-    OBSERVE = "observe"
+#: The user name that goes with an API token, where a client asks for a name and a password; no user can have it.
+TOKEN_USER = "__token__"  # noqa: S105  # a name, no secret
 
 
 @frozen
@@ -32,7 +27,9 @@ class User:
 
 @frozen
 class Credentials:
-    """A name and a password as the client sent them."""
+    """
+    A name and a password as the client sent them; an API token is the password of L{TOKEN_USER}.
+    """
 
     username: str
     password: str = field(repr=False)
@@ -43,15 +40,34 @@ class Identity:
     """
     Who is asking.
 
-    @ivar name: the user's name; empty for somebody who did not log in.
+    @ivar name: the user's name; empty for somebody who did not log in; with a colon in it, the trusted publisher that
+        was given a token (see L{cheddar.model.tokens.Token}), who has no rights but those of C{scope}.
+    @ivar token: the id of the token it came by; empty: by none.
+    @ivar scope: what that token is for; None: everything that C{name} may.
     """
 
     name: str = ""
+    token: str = ""
+    scope: Scope | None = None
 
     @property
     def anonymous(self) -> bool:
         """Whether nobody logged in."""
         return not self.name
+
+    def beyond_scope(self, action: Action, index: str, project: str | None) -> str:
+        """What to tell whose token is not for this; empty where it is, and for who came by no token."""
+        if self.scope is None or self.scope.admits(action, index, project):
+            return ""
+        what = f" {normalize(project)}" if project else ""
+        return (
+            f"The token {self.token} of {self.name} may not {action.value}{what} here: it is for {self.scope}. Use "
+            "another, or make one with `cheddar token create`."
+        )
+
+    def __str__(self) -> str:
+        """For logs."""
+        return f"{self.name} (token {self.token})" if self.token else self.name
 
 
 ANONYMOUS = Identity()

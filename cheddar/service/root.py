@@ -21,6 +21,7 @@ from cheddar.auth.checkers import Checkers, named
 from cheddar.auth.logins import LimitedLogins
 from cheddar.auth.passwords import PasswordAuthenticator
 from cheddar.auth.permissions import Permissions
+from cheddar.auth.tokens import TokenAuthenticator
 from cheddar.deferreds import returns_deferred
 from cheddar.errors import CheddarError, NoRoom
 from cheddar.index.combined import CombinedIndex
@@ -220,8 +221,11 @@ class Cheddar(Service):
         settings, reactor = self._settings, self._reactor
         others = Checkers(self._checkers, reactor, self._pool("checkers", 2)) if self._checkers else None
         hashing = self._pool("passwords", 2)
+        passwords = PasswordAuthenticator(
+            self.store.accounts, reactor, reactor, hashing, settings.plaintext_passwords, others
+        )
         return LimitedLogins(
-            PasswordAuthenticator(self.store.accounts, reactor, reactor, hashing, settings.plaintext_passwords, others),
+            TokenAuthenticator(self.store.tokens, reactor, passwords),
             Attempts(
                 reactor,
                 settings.failed_logins,

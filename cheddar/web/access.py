@@ -21,7 +21,7 @@ from cheddar import metrics
 from cheddar.deferreds import shielded
 from cheddar.errors import BadCredentials, CheddarError, Forbidden, NotFound
 from cheddar.interfaces import ILogins, IPermissions
-from cheddar.model import Action, Credentials, Identity
+from cheddar.model import TOKEN_USER, Action, Credentials, Identity
 from cheddar.web.audited import Audited
 from cheddar.web.bodies import Delivery
 from cheddar.web.clients import counted_as
@@ -61,16 +61,18 @@ def to_its_end(request: CheddarRequest, change: Deferred[T]) -> Deferred[T | Non
 
 def credentials_of(request: CheddarRequest) -> Credentials | None:
     """
-    The name and password that a request carries (RFC 7617); None for none.
+    The name and password that a request carries (RFC 7617), or its token (RFC 6750): None for none.
 
-    @raise BadCredentials: the header is there, and is not Basic credentials.
+    @raise BadCredentials: the header is there, and is neither Basic nor Bearer credentials.
     """
     values = request.requestHeaders.getRawHeaders(b"authorization", [])
     if not values:
         return None
     scheme, _, encoded = values[0].partition(b" ")
+    if len(values) == 1 and scheme.lower() == b"bearer":
+        return Credentials(TOKEN_USER, encoded.strip().decode("latin-1"))
     if len(values) > 1 or scheme.lower() != b"basic":
-        raise BadCredentials("Log in with Basic authentication: a user name and a password.")
+        raise BadCredentials("Log in with Basic authentication: a user name and a password; or with a Bearer token.")
     try:
         decoded = b64decode(encoded.strip(), validate=True)
     except binascii.Error:
@@ -109,11 +111,22 @@ class Access:
             address = request.client_address
             request.identity = await self._logins.identify(credentials_of(request), counted_as(address) or address)
         identity = request.identity or Identity()
-        if not self._permissions.allows(identity, action, index, project):
-            if identity.anonymous:
-                raise BadCredentials("This needs a login: give a user name and a password.")
-            raise Forbidden(f"{identity.name} may not {action.value} here.")
+        self.decide(identity, action, index, project)
         return identity
+
+    def decide(self, identity: Identity, action: Action, index: str, project: str | None) -> None:
+        """
+        Plain call.
+
+        @raise BadCredentials: a login would be needed. [Forbidden: C{identity} may not do this]
+        """
+        if self._permissions.allows(identity, action, index, project):
+            return
+        if identity.anonymous:
+            raise BadCredentials("This needs a login: give a user name and a password, or an API token.")
+        raise Forbidden(
+            identity.beyond_scope(action, index, project) or f"{identity.name} may not {action.value} here."
+        )
 
     def _check_origin(self, request: CheddarRequest) -> None:
         # A browser sends the login it knows with whatever a page of another site makes it ask for; tools say neither.

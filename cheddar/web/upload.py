@@ -66,6 +66,7 @@ class IncomingUpload:
     _outcome: ParsedForm | CheddarError | Failure | None = field(default=None, init=False)
     _waiter: Deferred[None] | None = field(default=None, init=False)
     _aborted: bool = field(default=False, init=False)
+    _project_decided: bool = field(default=False, init=False)
 
     _log = Logger()
 
@@ -125,8 +126,18 @@ class IncomingUpload:
         if self._outcome is None and self._parser is not None:
             try:
                 self._parser.feed(data)
+                self._decide_project(self._parser)
             except Exception:  # noqa: BLE001  # the sender is told, and the log if it is no CheddarError
                 self._failed(Failure())
+
+    def _decide_project(self, parser: UploadFormParser) -> None:
+        """As soon as the form names it: what still comes need not be kept for a refusal. [Forbidden]"""
+        if self._project_decided:
+            return
+        names = parser.fields.get("name", ())
+        if names and is_project_name(names[0]):
+            self._project_decided = True
+            self._access.decide(self._request.identity or Identity(), Action.UPLOAD, "local", normalize(names[0]))
 
     def _take(self, data: bytes) -> None:
         if self._writer is not None:
@@ -138,7 +149,9 @@ class IncomingUpload:
     def _finish(self) -> None:
         if self._outcome is None and self._parser is not None:
             try:
-                self._settle(self._parser.finish())
+                form = self._parser.finish()
+                self._decide_project(self._parser)
+                self._settle(form)
             except Exception:  # noqa: BLE001  # the sender is told, and the log if it is no CheddarError
                 self._failed(Failure())
 

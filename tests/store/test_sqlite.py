@@ -24,6 +24,7 @@ from cheddar.store.sqlite import SQLiteStore
 from cheddar.store.sqlite import connection as sqlite_connection
 from cheddar.store.sqlite.schema import MIGRATIONS
 from tests.contracts.test_page_cache import listing
+from tests.support.tokens import token
 
 HOLD = """
 import sqlite3, sys
@@ -178,6 +179,8 @@ async def test_older_schema(make: Callable[[], SQLiteStore], path: Path, schema:
         assert await store.accounts.user("ann") == User("ann", "x")
         await store.accounts.put_grant("ann", "acme-*")
         assert await store.accounts.grants("ann") == ("acme-*",)
+        await store.tokens.add_token(token("ann"))
+        assert await store.tokens.tokens("ann") == (token("ann"),)
         await store.projects.set_status("spam", "archived", None)
         assert (await store.projects.project("spam")).status == "archived"
     finally:

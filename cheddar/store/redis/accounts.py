@@ -18,17 +18,31 @@ redis.call('SET', KEYS[1], ARGV[2])
 return 1
 """
 
-# KEYS: the user, its grants. A user that redis-cli removed has left its grants behind: the next of that name gets none.
-# SET goes first: a Redis without room refuses a script at its first change, if at all.
-_PUT = """
-local known = redis.call('EXISTS', KEYS[1])
-redis.call('SET', KEYS[1], ARGV[1])
-if known == 0 then redis.call('DEL', KEYS[2]) end
+# KEYS: the user, its grants, the ids of its tokens; ARGV[1]: what the keys of tokens begin with.
+_FORGET = """
+local function forget()
+  redis.call('DEL', KEYS[2])
+  for _, id in ipairs(redis.call('SMEMBERS', KEYS[3])) do redis.call('DEL', ARGV[1] .. id) end
+  redis.call('DEL', KEYS[3])
+end
 """
-_REMOVE = """
-redis.call('DEL', KEYS[2])
+# A user that redis-cli removed has left grants and tokens behind: the next of that name gets none.
+# SET goes first: a Redis without room refuses a script at its first change, if at all.
+_PUT = (
+    _FORGET
+    + """
+local known = redis.call('EXISTS', KEYS[1])
+redis.call('SET', KEYS[1], ARGV[2])
+if known == 0 then forget() end
+"""
+)
+_REMOVE = (
+    _FORGET
+    + """
+forget()
 return redis.call('DEL', KEYS[1])
 """
+)
 _GRANTS = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return {} end
 return redis.call('SMEMBERS', KEYS[2])
@@ -57,19 +71,13 @@ class RedisAccounts:
     @returns_deferred
     async def user_names(self) -> tuple[str, ...]:
         """All users, sorted."""
-        found: set[str] = set()
-        cursor = "0"
-        while True:
-            reply, batch = await self._connection.command("SCAN", cursor, "MATCH", keys.USER + "?*", "COUNT", "1000")
-            found.update(key.decode("utf-8", "backslashreplace")[len(keys.USER) :] for key in batch)
-            cursor = reply.decode()
-            if cursor == "0":
-                return tuple(sorted(found))
+        found = await self._connection.names(keys.USER)
+        return tuple(name[len(keys.USER) :] for name in found)
 
     @returns_deferred
     async def put_user(self, user: User) -> None:
         """Add a user, or replace it."""
-        await self._connection.script(_PUT, _keys(user.name), (user.password,))
+        await self._connection.script(_PUT, _keys(user.name), (keys.TOKEN, user.password))
 
     @returns_deferred
     async def replace_password(self, name: str, old: str, new: str) -> bool:
@@ -78,8 +86,8 @@ class RedisAccounts:
 
     @returns_deferred
     async def remove_user(self, name: str) -> bool:
-        """Remove a user, and what it was granted. @return: whether there was one."""
-        return bool(await self._connection.script(_REMOVE, _keys(name)))
+        """Remove a user, what it was granted, and its tokens. @return: whether there was one."""
+        return bool(await self._connection.script(_REMOVE, _keys(name), (keys.TOKEN,)))
 
     @returns_deferred
     async def grants(self, user: str) -> tuple[str, ...]:
@@ -99,5 +107,5 @@ class RedisAccounts:
         return bool(await self._connection.command("SREM", keys.grants(user), pattern))
 
 
-def _keys(user: str) -> tuple[str, str]:
-    return keys.user(user), keys.grants(user)
+def _keys(user: str) -> tuple[str, str, str]:
+    return keys.user(user), keys.grants(user), keys.tokens_of(user)

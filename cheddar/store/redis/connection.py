@@ -114,6 +114,17 @@ class RedisConnection:
         """One Lua script, by its digest where the server has it: all of it happens or nothing."""
         return await self._ask(lambda pool: pool.handler.eval(text, tuple(keys), tuple(arguments)))
 
+    async def names(self, beginning: str) -> tuple[str, ...]:
+        """The keys that begin so and go on, sorted; C{beginning} has nothing that C{MATCH} takes for a pattern."""
+        found: set[str] = set()
+        cursor = "0"
+        while True:
+            reply, batch = await self.command("SCAN", cursor, "MATCH", f"{beginning}?*", "COUNT", "1000")
+            found.update(key.decode("utf-8", "backslashreplace") for key in batch)
+            cursor = reply.decode()
+            if cursor == "0":
+                return tuple(sorted(found))
+
     async def work(self, long: bool, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Compute: in a thread where it would hold up the reactor (C{long}), else here."""
         if long and self._threads is not None:

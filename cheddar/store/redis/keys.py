@@ -7,6 +7,7 @@ An older Cheddar's keys don't begin with C{cheddar.2.}; it and this one share th
 from __future__ import annotations
 
 USER = "cheddar.user."
+TOKEN = "cheddar.2.token."  # noqa: S105  # a name, no secret
 
 #: The number of the last change.
 SERIAL = "cheddar.2.serial"
@@ -74,6 +75,16 @@ def lease(name: str) -> str:
 def grants(user: str) -> str:
     """Set: the patterns that a user was granted."""
     return f"cheddar.2.grants.{user}"
+
+
+def token(token_id: str) -> str:
+    """Hash: C{record}, and C{used}, the time of the last use; expires some days after the token."""
+    return TOKEN + token_id
+
+
+def tokens_of(owner: str) -> str:
+    """Set: the ids of the tokens of a user or trusted publisher; some may have expired."""
+    return f"cheddar.2.tokens-of.{owner}"
 
 
 def user(name: str) -> str:

@@ -43,7 +43,7 @@ class SQLiteAccounts:
     @returns_deferred
     async def put_user(self, user: User) -> None:
         """Add a user, or replace it."""
-        # Not INSERT OR REPLACE: that removes the row first, and the user's grants with it.
+        # Not INSERT OR REPLACE: that removes the row first, and the user's grants and tokens with it.
         await self._write(
             "INSERT INTO users VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET password = excluded.password",
             user.name,
@@ -57,7 +57,7 @@ class SQLiteAccounts:
 
     @returns_deferred
     async def remove_user(self, name: str) -> bool:
-        """Remove a user, and what it was granted. @return: whether there was one."""
+        """Remove a user, what it was granted, and its tokens. @return: whether there was one."""
         return await self._write("DELETE FROM users WHERE name = ?", name)
 
     @returns_deferred

@@ -78,8 +78,26 @@ def _wanted(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX pages_by_wish ON pages (index_name, wanted, asked_at, checked_at, name)")
 
 
+def _tokens(connection: sqlite3.Connection) -> None:
+    # A trusted publisher's has no user to go with.
+    connection.execute(
+        """CREATE TABLE tokens (
+            id TEXT PRIMARY KEY, owner TEXT NOT NULL, user TEXT REFERENCES users (name) ON DELETE CASCADE,
+            record TEXT NOT NULL, created_at REAL NOT NULL, ends_at REAL NOT NULL, used_at REAL
+        ) WITHOUT ROWID"""
+    )
+    connection.execute("CREATE INDEX tokens_by_user ON tokens (user)")
+
+
 #: Only ever added to at its end: its length is the newest schema's number.
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_tables_of_2_0, _statuses, _grants, _events, _wanted)
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
+    _tables_of_2_0,
+    _statuses,
+    _grants,
+    _events,
+    _wanted,
+    _tokens,
+)
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:

@@ -1,0 +1,18 @@
+"""What a request does."""
+
+from __future__ import annotations
+
+import enum
+
+
+class Action(enum.Enum):
+    """What a request does; every route states one."""
+
+    READ = "read"
+    UPLOAD = "upload"
+    YANK = "yank"
+    DELETE = "delete"
+    #: What changes the server for everybody.
+    ADMIN = "admin"
+    #: The state of the server itself: health and metrics, open to whoever reaches the port.
+    OBSERVE = "observe"
