@@ -18,7 +18,7 @@ from cheddar.model import Action, Scope, Token
 from cheddar.names import normalize_pattern
 
 #: What a token can be for, in the words of the command line.
-ACTIONS = {action.value: action for action in Action if action is not Action.OBSERVE}
+ACTIONS = {action.value: action for action in (Action.READ, Action.UPLOAD, Action.YANK, Action.DELETE, Action.ADMIN)}
 INDEXES = ("local", "remote", "combined")
 DEFAULT_DAYS = 90
 #: A token that works for ever outlives whoever knew what it was for.
