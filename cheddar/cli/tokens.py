@@ -163,11 +163,15 @@ class RevokeToken(StoreCommand):
 
 
 def _now() -> datetime:
-    return datetime.now(timezone.utc).replace(microsecond=0)
+    return datetime.now(timezone.utc)
 
 
 def _day(time: datetime) -> str:
     return time.date().isoformat()
+
+
+def _moment(time: datetime) -> str:
+    return time.isoformat(timespec="seconds")
 
 
 def _document(token: Token, now: datetime) -> dict[str, object]:
@@ -178,10 +182,10 @@ def _document(token: Token, now: datetime) -> dict[str, object]:
         "actions": [action.value for action in Action if action in token.scope.actions],
         "projects": token.scope.projects,
         "indexes": token.scope.indexes,
-        "created": token.created.isoformat(),
-        "expires": token.expires.isoformat(),
+        "created": _moment(token.created),
+        "expires": _moment(token.expires),
         "expired": token.expired(now),
-        "last_used": token.last_used.isoformat() if token.last_used else None,
+        "last_used": _moment(token.last_used) if token.last_used else None,
     }
 
 

@@ -11,12 +11,20 @@ from cheddar.cli.main import Options
 from cheddar.settings import Loaded, Settings
 
 
-async def execute(reactor: Any, settings: Settings, *arguments: str, stdin: str = "", typed: Iterable[str] = ()) -> str:
+async def execute(
+    reactor: Any,
+    settings: Settings,
+    *arguments: str,
+    stdin: str = "",
+    typed: Iterable[str] = (),
+    stderr: io.StringIO | None = None,
+) -> str:
     """
     Run one command line.
 
     @param typed: what is answered to prompts; none left means that there is no terminal.
-    @return: what it printed.
+    @param stderr: takes what it writes there.
+    @return: what it printed on standard output.
     """
     answers = iter(typed)
 
@@ -27,7 +35,7 @@ async def execute(reactor: Any, settings: Settings, *arguments: str, stdin: str 
         except StopIteration:
             raise EOFError from None
 
-    terminal = Terminal(io.StringIO(stdin), io.StringIO(), io.StringIO(), ask)
+    terminal = Terminal(io.StringIO(stdin), io.StringIO(), stderr or io.StringIO(), ask)
     options = Options()
     options.parseOptions(arguments)
     options.command.prepare(terminal)
