@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -98,3 +99,8 @@ def test_a_token_ends() -> None:
     expires = token("ann").expires
     assert not token("ann").expired(expires - timedelta(microseconds=1))
     assert token("ann").expired(expires)
+
+
+def test_the_readme_has_the_pattern() -> None:
+    """Whoever sets up a scanner finds there what Cheddar writes."""
+    assert f"``{PATTERN}``" in (Path(__file__).parents[2] / "README.rst").read_text()
