@@ -6,22 +6,27 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
+from attrs import evolve
 from twisted.internet.defer import DeferredList
 from twisted.internet.task import deferLater
 
 from cheddar.errors import AlreadyExists, CheddarError, NoRoom, NotFound, StoreUnavailable
 from cheddar.metrics import registry
-from cheddar.model import File, Selector, User
+from cheddar.model import Action, File, Scope, Selector, User
 from cheddar.store.redis import RedisStore
 from tests.contracts.test_page_cache import listing
 from tests.support.redis import RedisServer
+from tests.support.tokens import MADE, token
 
 FILE = File("spam-1.0.tar.gz", "1.0", digests={"sha256": "a" * 64})
+#: Whose owner need not be there.
+MINTED = token("github:acme/web", scope=Scope(frozenset({Action.UPLOAD}), ("spam",)))
 
 #: Every method of the store, each as a call that works on an empty store (but for what it says is not there).
 CALLS: dict[str, Callable[[RedisStore], Awaitable[object]]] = {
@@ -52,6 +57,11 @@ CALLS: dict[str, Callable[[RedisStore], Awaitable[object]]] = {
     "grants": lambda store: store.accounts.grants("ann"),
     "put_grant": lambda store: store.accounts.put_grant("ann", "acme-*"),
     "remove_grant": lambda store: store.accounts.remove_grant("ann", "acme-*"),
+    "add_token": lambda store: store.tokens.add_token(MINTED),
+    "token": lambda store: store.tokens.token(MINTED.id),
+    "tokens": lambda store: store.tokens.tokens(None),
+    "note_token_use": lambda store: store.tokens.note_token_use(MINTED.id, MADE),
+    "revoke_token": lambda store: store.tokens.revoke_token(MINTED.id),
     "claim": lambda store: store.leases.claim("refresh", "ann", 1),
     "release": lambda store: store.leases.release("refresh", "ann"),
 }
@@ -138,7 +148,8 @@ async def seconds_until_well(store: RedisStore, reactor: Any) -> float:
 
 async def test_every_method_is_tried(store: RedisStore) -> None:
     """The list of calls is whole, and on a sound server each of them works."""
-    methods = {name for face in (store.projects, store.pages, store.accounts, store.leases) for name in public(face)}
+    faces = (store.projects, store.pages, store.accounts, store.tokens, store.leases)
+    methods = {name for face in faces for name in public(face)}
     assert methods == set(CALLS) - {"check"}
     await every_call_works(store)
 
@@ -423,6 +434,33 @@ async def test_grants_of_a_user_removed_by_hand(store: RedisStore, server: Redis
     await store.accounts.put_grant("ann", "acme-*")
     await store.accounts.remove_user("ann")
     assert server.command("KEYS", "*") == b"*0\r\n"
+
+
+async def test_tokens_of_a_user_removed_by_hand(store: RedisStore, server: RedisServer) -> None:
+    """Tokens of who was removed with redis-cli open nothing, and whoever gets the name after that begins without."""
+    server.command("SET", "cheddar.user.ann", "secret")
+    await store.tokens.add_token(token("ann"))
+    assert await store.tokens.token(token("ann").id) == token("ann")
+    server.command("DEL", "cheddar.user.ann")
+    assert await store.tokens.token(token("ann").id) is None
+    assert await store.tokens.tokens("ann") == await store.tokens.tokens(None) == ()
+    await store.accounts.put_user(User("ann", "another"))
+    assert await store.tokens.token(token("ann").id) is None
+    await store.tokens.add_token(token("ann"))
+    await store.accounts.remove_user("ann")
+    assert server.command("KEYS", "*") == b"*0\r\n"
+
+
+async def test_tokens_expire_by_themselves(store: RedisStore, server: RedisServer) -> None:
+    """Redis forgets a token some days after its end, however few are added after it; and what pointed to it, then."""
+    expires = datetime.now(timezone.utc) + timedelta(days=1)
+    await store.tokens.add_token(evolve(MINTED, expires=expires))
+    left = int(server.command("TTL", f"cheddar.2.token.{MINTED.id}")[1:])
+    assert 7.9 * 86400 < left <= 8 * 86400
+    server.command("DEL", f"cheddar.2.token.{MINTED.id}")
+    await store.tokens.add_token(evolve(MINTED, id="another"))
+    assert b"another" in server.command("SMEMBERS", f"cheddar.2.tokens-of.{MINTED.owner}")
+    assert MINTED.id.encode() not in server.command("SMEMBERS", f"cheddar.2.tokens-of.{MINTED.owner}")
 
 
 async def test_dropped_while_waiting(store: RedisStore, server: RedisServer, reactor: Any) -> None:
