@@ -8,7 +8,7 @@ from attrs import field, frozen
 
 from cheddar.model.actions import Action
 from cheddar.model.tokens import Scope
-from cheddar.names import normalize
+from cheddar.names import is_project_name, normalize
 
 #: The user name that goes with an API token, where a client asks for a name and a password; no user can have it.
 TOKEN_USER = "__token__"  # noqa: S105  # a name, no secret
@@ -59,7 +59,7 @@ class Identity:
         """What to tell whose token is not for this; empty where it is, and for who came by no token."""
         if self.scope is None or self.scope.admits(action, index, project):
             return ""
-        what = f" {normalize(project)}" if project else ""
+        what = f" {normalize(project)}" if project and is_project_name(project) else ""
         return (
             f"The token {self.token} of {self.name} may not {action.value}{what} here: it is for {self.scope}. Use "
             "another, or make one with `cheddar token create`."

@@ -56,6 +56,15 @@ def test_who_came_by_no_token_has_no_scope() -> None:
         assert Identity("ann").beyond_scope(action, "local", "flask") == ""
 
 
+def test_a_refusal_repeats_no_odd_name() -> None:
+    """What is no project's name is told to nobody, and written in no header and no log."""
+    somebody = Identity("ann", "abc", Scope(frozenset({UPLOAD}), ACME))
+    for name in ("a\r\nSet-Cookie: x", "../x", "a b", "naïve", "x" * 500):
+        told = somebody.beyond_scope(UPLOAD, "local", name)
+        assert told.startswith("The token abc of ann may not upload here: it is for upload of acme-*, tool.")
+    assert "may not upload a-b here" in somebody.beyond_scope(UPLOAD, "local", "A_b")
+
+
 def test_scopes_in_words() -> None:
     """As refusals and lists show them."""
     assert str(Scope(frozenset({UPLOAD, READ}))) == "read, upload"
