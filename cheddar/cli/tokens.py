@@ -14,8 +14,8 @@ from cheddar.cli.command import Group, StoreCommand, Terminal
 from cheddar.errors import Invalid, NotFound
 from cheddar.formats.tokens import parse_token
 from cheddar.interfaces import IStore
-from cheddar.model import Action, Scope, Token
-from cheddar.names import normalize_pattern
+from cheddar.model import Action, Event, Scope, Token
+from cheddar.names import is_user_name, normalize_pattern
 
 #: What a token can be for, in the words of the command line.
 ACTIONS = {action.value: action for action in (Action.READ, Action.UPLOAD, Action.YANK, Action.DELETE, Action.ADMIN)}
@@ -44,9 +44,9 @@ class CreateToken(_ValuedCommand):
         ["expires", None, str(DEFAULT_DAYS), f"After how many days it is worth nothing, at most {MAX_DAYS}."],
         ["label", None, None, "What it is for, to tell it from others."],
     ]
-    scope: Scope
-    lifetime: timedelta
-    label: str
+    noted = "token.create"
+    token: Token
+    text: str
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class CreateToken(_ValuedCommand):
             raise usage.UsageError(f"what the token is for must be said by --action: {', '.join(ACTIONS)}")
 
     def prepare(self, terminal: Terminal) -> None:
-        """Check the options. [Invalid]"""
+        """Check the options, and make the token. [Invalid]"""
         for value, known, what in ((self._actions, ACTIONS, "an action"), (self._indexes, INDEXES, "an index")):
             for word in value:
                 if word not in known:
@@ -83,7 +83,7 @@ class CreateToken(_ValuedCommand):
             patterns = [normalize_pattern(pattern) for pattern in self._projects]
         except ValueError as error:
             raise Invalid(f"a token's --project must be {error}") from error
-        self.scope = Scope(
+        scope = Scope(
             frozenset(ACTIONS[word] for word in self._actions),
             tuple(dict.fromkeys(patterns)),
             tuple(dict.fromkeys(self._indexes)),
@@ -91,24 +91,33 @@ class CreateToken(_ValuedCommand):
         days = self["expires"]
         if not (days.isascii() and days.isdigit() and 1 <= int(days[:9]) <= MAX_DAYS):
             raise Invalid(f"--expires {days} is not a number of days from 1 to {MAX_DAYS}")
-        self.lifetime = timedelta(days=int(days))
-        self.label = (self["label"] or "").strip()
-        if len(self.label) > MAX_LABEL or not self.label.isprintable():
+        label = (self["label"] or "").strip()
+        if len(label) > MAX_LABEL or not label.isprintable():
             raise Invalid(f"a label has at most {MAX_LABEL} characters, all of them printable")
+        if not is_user_name(self["user"]):
+            raise Invalid(f"{self['user']!r} cannot be a user's name")
+        self.token, self.text = new_token(self["user"], scope, label, _now(), timedelta(days=int(days)))
+
+    def subject(self) -> Event:
+        """See L{StoreCommand.subject}."""
+        token = self.token
+        return Event(
+            action=self.noted,
+            detail=f"{token.id} of {token.owner}, for {token.scope}, until {_day(token.expires)}",
+        )
 
     async def work(self, store: IStore, terminal: Terminal) -> None:
         """See L{StoreCommand.work}."""
-        user = self["user"]
-        if await store.accounts.user(user) is None:
-            raise NotFound(f"there is no user {user} in {store.description}; `cheddar user add` makes one")
-        token, text = new_token(user, self.scope, self.label, _now(), self.lifetime)
+        token = self.token
+        if await store.accounts.user(token.owner) is None:
+            raise NotFound(f"there is no user {token.owner} in {store.description}; `cheddar user add` makes one")
         await store.tokens.add_token(token)
         # The token alone goes where a pipe takes it.
         terminal.stderr.write(
-            f"Token {token.id} of {user}, for {token.scope}, until {_day(token.expires)}. Keep it now, it cannot be "
-            "shown again; give it as the password of the user __token__, or as a Bearer token:\n"
+            f"Token {token.id} of {token.owner}, for {token.scope}, until {_day(token.expires)}. Keep it now, it "
+            "cannot be shown again; give it as the password of the user __token__, or as a Bearer token:\n"
         )
-        terminal.say(text)
+        terminal.say(self.text)
 
 
 class ListTokens(_ValuedCommand):
@@ -138,6 +147,7 @@ class RevokeToken(StoreCommand):
     """C{cheddar token revoke ID}"""
 
     synopsis = "ID"
+    noted = "token.revoke"
     token_id: str
 
     def parseArgs(self, *words: str) -> None:
@@ -154,6 +164,10 @@ class RevokeToken(StoreCommand):
             if self.token_id.startswith("chd_"):
                 # Not repeated: it may be a secret but for one character.
                 raise Invalid("this is no whole token; give the id, which is what stands behind chd_") from None
+
+    def subject(self) -> Event:
+        """See L{StoreCommand.subject}."""
+        return Event(action=self.noted, detail=self.token_id)
 
     async def work(self, store: IStore, terminal: Terminal) -> None:
         """See L{StoreCommand.work}."""

@@ -92,7 +92,7 @@ class Audited:
 
     def _of(self, request: CheddarRequest, event: Event) -> Event:
         identity = request.identity or Identity()
-        return evolve(event, at=self._now(), who=identity.name, address=request.client_address)
+        return evolve(event, at=self._now(), who=identity.name, via=identity.token, address=request.client_address)
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.seconds(), timezone.utc)

@@ -88,6 +88,21 @@ async def test_tokens_are_made_listed_and_revoked(reactor: Any, settings: Settin
     assert await cheddar("list", "--user", "me") == ""
 
 
+async def test_tokens_are_in_the_audit_log(reactor: Any, settings: Settings) -> None:
+    """Which token was made for whom and what, and which was revoked; not the token."""
+    cheddar = await with_users(reactor, settings)
+    text = (await cheddar("create", "--user", "me", "--action", "upload", "--project", "acme-*")).strip()
+    await cheddar("revoke", text)
+    events = [json.loads(line) for line in settings.audit_file.read_text().splitlines()]
+    token_id, secret = parse_token(text)
+    assert [(event["action"], event.get("outcome", "done")) for event in events] == [
+        *(("token.create", "begun"), ("token.create", "done"), ("token.revoke", "begun"), ("token.revoke", "done")),
+    ]
+    assert all(event["detail"].startswith(token_id) for event in events)
+    assert "of me, for upload of acme-*, until " in events[0]["detail"]
+    assert secret not in settings.audit_file.read_text()
+
+
 async def test_what_a_token_is_without_options(reactor: Any, settings: Settings) -> None:
     """It ends after 90 days, and is for all that its user has."""
     cheddar = await with_users(reactor, settings)
@@ -121,6 +136,7 @@ async def test_a_token_that_cannot_work_is_not_made(reactor: Any, settings: Sett
     good = ("create", "--user", "me", "--action", "upload")
     for words, error, message in (
         (("create", "--user", "carl", "--action", "upload"), NotFound, "no user carl .*cheddar user add"),
+        (("create", "--user", "github:acme/web", "--action", "upload"), Invalid, "cannot be a user's name"),
         (("create", "--action", "upload"), UsageError, "--user NAME"),
         (("create", "--user", "me"), UsageError, "--action: read, upload, yank, delete, admin"),
         ((*good, "--action", "observe"), Invalid, "'observe' is not an action; there are read, upload"),

@@ -229,6 +229,9 @@ async def test_no_secret_is_written_anywhere(cheddar: CheddarHere, tmp_path: Pat
     written = "\n".join([*map(eventAsText, events), *map(str, events), *map(str, answers)])
     assert f"{USER} (token {token_id}) published" in written, "the control: this is the log"
     assert 'cheddar_token_logins_total{outcome="refused"}' in written
+    audit = cheddar.settings.audit_file.read_text()
+    assert f'"via":"{token_id}"' in audit.replace(": ", ":"), "the audit log has its id"
+    written += audit
     for canary in (secret, base64.b64encode(f"__token__:{text}".encode()).decode(), token.digest):
         assert canary not in written
     kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
