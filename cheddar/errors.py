@@ -106,3 +106,15 @@ class WrongBytes(UpstreamBroken):
 
 class SettingsError(CheddarError):
     """A setting is unknown or has a wrong value; the message is one line that names the file and the key."""
+
+
+class UntrustedPublisher(CheddarError):
+    """
+    An identity token that opens nothing here.
+
+    @ivar code: which of the reasons it is, as the public index's clients know them: C{invalid-publisher}.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code

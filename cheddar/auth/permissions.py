@@ -23,7 +23,7 @@ class Permissions:
 
     def allows(self, identity: Identity, action: Action, index: str, project: str | None) -> bool:
         """See L{IPermissions.allows}."""
-        if action is Action.OBSERVE:
+        if action in (Action.OBSERVE, Action.IDENTIFY):
             return True
         if action is Action.READ and not self._read_auth:
             return True

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from cheddar.interfaces.files import IArriving, IFileStorage, IFileView, IFileWriter, IStoredFile
 from cheddar.interfaces.indexes import IIndex, IPublishable, IRefreshable, IUpload
-from cheddar.interfaces.people import IAuditLog, IAuthenticator, ILogins, IPermissions
+from cheddar.interfaces.people import IAuditLog, IAuthenticator, ILogins, IPermissions, ITrustedPublishing
 from cheddar.interfaces.stores import (
     IAccountStore,
     IEventStore,
@@ -42,6 +42,7 @@ __all__ = [
     "IStore",
     "IStoredFile",
     "ITokenStore",
+    "ITrustedPublishing",
     "IUpload",
     "IUpstream",
     "IUpstreams",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
-from zope.interface import Interface
+from zope.interface import Attribute, Interface
 
-from cheddar.model import Action, Credentials, Event, Identity
+from cheddar.model import Action, Credentials, Event, Identity, Minted
 
 
 class IAuthenticator(Interface):
@@ -45,3 +45,20 @@ class IPermissions(Interface):
         """
         Plain call. Whether C{identity} may do this; C{project} is None where it is not known yet, or all are meant.
         """
+
+
+class ITrustedPublishing(Interface):
+    """Gives API tokens to who shows an identity token of a publisher that the settings trust."""
+
+    audience: str = Attribute("What an identity token for this server must have for its audience.")
+
+    def mint(text: str) -> Deferred[Minted]:
+        """
+        @param text: the identity token (a signed JWT).
+        @return: an API token for uploads to one project, for a few minutes.
+        @raise UntrustedPublisher: the token is not valid, was used before, or is nobody's whom the settings know.
+            [Unavailable: its issuer's keys cannot be had]
+        """
+
+    def burn(text: str) -> Deferred[None]:
+        """Revoke a token that L{mint} gave; nothing for any other."""

@@ -35,11 +35,12 @@ from cheddar.model.projects import (
     Selector,
     sort_files,
 )
-from cheddar.model.tokens import TOKEN_KEPT, TOKEN_USE_STEP, Scope, Token
+from cheddar.model.tokens import TOKEN_KEPT, TOKEN_USE_STEP, Minted, Scope, Token
 from cheddar.model.upstream import CachedPage, Fetched, NotModified, Ranged, Validators
 from cheddar.model.versions import is_prerelease, normalize_version, sort_versions, version_key
 
 __all__ = [
+    "Minted",
     "ANONYMOUS",
     "BEGUN",
     "DONE",

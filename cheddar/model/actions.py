@@ -14,5 +14,7 @@ class Action(enum.Enum):
     DELETE = "delete"
     #: What changes the server for everybody.
     ADMIN = "admin"
+    #: Showing who one is, by what is sent: it takes no login, and gives one.
+    IDENTIFY = "identify"
     #: The state of the server itself: health and metrics, open to whoever reaches the port.
     OBSERVE = "observe"

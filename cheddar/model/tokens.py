@@ -101,3 +101,18 @@ class Token:
     def expired(self, now: datetime) -> bool:
         """Whether its time is over."""
         return now >= self.expires
+
+
+@frozen
+class Minted:
+    """
+    What a trusted publisher was given.
+
+    @ivar text: what to log in with.
+    @ivar token: what the store has of it.
+    @ivar subject: whom its issuer says it gave the identity token to.
+    """
+
+    text: str = field(repr=False)
+    token: Token
+    subject: str

@@ -37,6 +37,7 @@ from cheddar.index.withdrawals import WithdrawalPolicy
 from cheddar.interfaces import IAuditLog, IStore
 from cheddar.service.announcements import Watchdog, announce
 from cheddar.service.doors import Doors
+from cheddar.service.publishing import trusted_publishing
 from cheddar.settings import Settings
 from cheddar.settings.upstreams import UpstreamSettings
 from cheddar.storage.audit import AuditFile, AuditTrail
@@ -192,6 +193,7 @@ class Cheddar(Service):
                 cache=remote_storage,
                 audit=audit,
                 upstreams=upstreams,
+                publishing=trusted_publishing(settings, self.store, reactor, work, self._stops),
                 address=settings.address,
                 private=settings.read_auth,
                 max_upload=settings.max_upload,

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from attrs import evolve, frozen
 from distlib.index import DEFAULT_INDEX
 
+from cheddar.settings.publishers import PublisherSettings
 from cheddar.settings.upstreams import UpstreamSettings
 
 #: Bytes; 0 for no limit. May be written with a unit: 500 MiB, 50GB.
@@ -76,6 +77,10 @@ class Settings:
     history_size: int = 50
     # Whether reading needs a login too.
     read_auth: bool = False
+    # Who may publish by an identity token (OIDC): tables [[publisher]] of the settings file. The audience of these
+    # tokens; empty: the host of PUBLIC_URL.
+    publisher: tuple[PublisherSettings, ...] = ()
+    oidc_audience: str = ""
     # What a plain text password in the store means: replaced by its hash at the first login, accepted, or refused.
     plaintext_passwords: Literal["upgrade", "accept", "reject"] = "upgrade"
     # Whether a removed file's name may come back with other bytes.
@@ -119,6 +124,11 @@ class Settings:
     def address(self) -> str:
         """The address that users see, with a slash at its end."""
         return (self.public_url or f"http://localhost:{self.port}/").rstrip("/") + "/"
+
+    @property
+    def audience(self) -> str:
+        """What identity tokens for this server have for their audience."""
+        return self.oidc_audience or urlsplit(self.address).netloc
 
     @property
     def audit_file(self) -> Path:

@@ -18,6 +18,7 @@ from attrs import evolve, fields_dict, frozen
 from cheddar.errors import SettingsError
 from cheddar.settings.file import read_settings_file
 from cheddar.settings.known import Settings, Size
+from cheddar.settings.publishers import read_publishers
 from cheddar.settings.upstreams import read_upstreams
 from cheddar.settings.values import (
     NETWORKS,
@@ -71,6 +72,9 @@ _ITEMS = {
 #: command line counts. Where both are set in one place it is the second.
 _SHORT_FORMS = (("redis_hostname", "redis_url"), ("port", "listen"), ("index_url", "upstream"))
 
+#: What is read from tables of the settings file.
+_TABLES = {"upstream": read_upstreams, "publisher": read_publishers}
+
 _TRUE = ("true", "1", "yes")
 _FALSE = ("false", "0", "no")
 
@@ -121,6 +125,7 @@ def describe(settings: Settings, origins: Mapping[str, str]) -> tuple[tuple[str,
         "upstream": tuple(f"{upstream.name}={hide_userinfo(upstream.url)}" for upstream in settings.upstream),
         "audit_log": settings.audit_file,
         "auth": tuple(map(hide_argument, settings.auth)),
+        "oidc_audience": settings.audience,
     }
     return tuple(
         (name.upper(), _shown(name, in_force.get(name, getattr(settings, name))), origins.get(name, "default"))
@@ -208,8 +213,8 @@ def _checked(place: str, name: str, value: object) -> object:
         return value
     if kind is Size:
         return size(place, value)
-    if name == "upstream":
-        return read_upstreams(place.removesuffix(": UPSTREAM"), value)
+    if name in _TABLES:
+        return _TABLES[name](place.removesuffix(f": {name.upper()}"), value)
     if get_origin(kind) is tuple:
         items = (value,) if isinstance(value, str) else value
         if not isinstance(items, list | tuple) or not all(isinstance(item, str) and item for item in items):

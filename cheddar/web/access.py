@@ -34,6 +34,9 @@ T = TypeVar("T")
 Endpoint = Callable[Concatenate[CheddarRequest, P], Awaitable[Response]]
 
 
+#: What is open to all, whoever they say they are.
+_OPEN = (Action.OBSERVE, Action.IDENTIFY)
+
 _log = Logger()
 
 
@@ -105,9 +108,9 @@ class Access:
         @raise BadCredentials: a login is wrong, or would be needed.
         @raise TooOften: too many have failed. [Unavailable; Forbidden: a login does not help]
         """
-        if action not in (Action.READ, Action.OBSERVE):
+        if action not in (Action.READ, *_OPEN):
             self._check_origin(request)
-        if request.identity is None and action is not Action.OBSERVE:
+        if request.identity is None and action not in _OPEN:
             address = request.client_address
             request.identity = await self._logins.identify(credentials_of(request), counted_as(address) or address)
         identity = request.identity or Identity()

@@ -15,6 +15,7 @@ from cheddar.interfaces import (
     IPermissions,
     IPublishable,
     IStore,
+    ITrustedPublishing,
     IUpstreams,
 )
 from cheddar.web.access import Access, Routes
@@ -31,6 +32,7 @@ from cheddar.web.pypi_json import Documents, pypi_json_routes
 from cheddar.web.request import CheddarRequest, CheddarSite
 from cheddar.web.simple import Indexes, SimplePages, simple_routes
 from cheddar.web.status import status_routes
+from cheddar.web.trusted_publishing import trusted_publishing_routes
 from cheddar.web.upload import IncomingUpload, upload_routes
 
 
@@ -44,6 +46,7 @@ class Behind:
     @ivar store: asked whether it answers. @ivar storage: where uploads go. @ivar cache: where upstream's files are.
     @ivar audit: where changes are noted.
     @ivar upstreams: shown in readiness. @ivar address: the address that users see, with a slash at its end.
+    @ivar publishing: gives tokens to trusted publishers; None: there are none.
     @ivar private: whether reading needs a login. @ivar max_upload: the largest file, in bytes.
     @ivar limits: what a client may take of connections and time.
     """
@@ -58,6 +61,7 @@ class Behind:
     cache: IFileStorage
     audit: IAuditLog
     upstreams: IUpstreams
+    publishing: ITrustedPublishing | None
     address: str
     private: bool
     max_upload: int
@@ -89,6 +93,7 @@ def make_site(behind: Behind, reactor: IReactorFromThreads, clock: IReactorTime,
     people_routes(routes, indexes, pages, behind.private)
     pypi_json_routes(routes, Documents(indexes, reactor, pool, behind.address, behind.private))
     status_routes(routes, behind.store, behind.local, behind.storage, behind.cache, behind.upstreams)
+    trusted_publishing_routes(routes, behind.publishing, behind.address)
     routes.handle_errors()
 
     def receive(request: CheddarRequest, length: int | None) -> IncomingUpload:
