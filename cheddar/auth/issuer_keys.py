@@ -85,10 +85,12 @@ class IssuerKeys:
 
     @returns_deferred
     async def _load(self) -> None:
-        self._tried_at = self._clock.seconds()
-        body = await self._read()
-        self._keys = await deferToThreadPool(self._reactor, self._pool, _parse, body, self._issuer)
-        self._fetched_at = self._clock.seconds()
+        try:
+            body = await self._read()
+            self._keys = await deferToThreadPool(self._reactor, self._pool, _parse, body, self._issuer)
+            self._fetched_at = self._clock.seconds()
+        finally:
+            self._tried_at = self._clock.seconds()
 
     async def _read(self) -> bytes:
         if self._file is not None:

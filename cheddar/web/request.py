@@ -44,6 +44,8 @@ LINGER_BYTES = 64 * 1024 * 1024
 UPLOAD_PATHS = {b"/pypi": "/pypi/", b"/pypi/": "/pypi/", b"/legacy": "/legacy/", b"/legacy/": "/legacy/"}
 
 _UNWELCOME_IN_PATH = (b"%2f", b"%5c", b"%00", b"\\", b"\0", b"/%2e", b"/.")
+#: The one name with a dot before it (RFC 8615).
+_WELL_KNOWN = b"/.well-known"
 
 #: Methods that are counted by name: a client may make up others without end.
 _METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH"))
@@ -163,7 +165,7 @@ class CheddarRequest(Request):
             self._answer(Invalid("A request has exactly one Host header (RFC 9112, section 3.2)."))
             return
         path = self.uri.partition(b"?")[0].lower()
-        unwelcome = any(part in path for part in _UNWELCOME_IN_PATH)
+        unwelcome = any(part in path.removeprefix(_WELL_KNOWN) for part in _UNWELCOME_IN_PATH)
         if not path.startswith(b"/") or unwelcome or not _is_clean_text(unquote_to_bytes(path)):
             self._answer(Invalid("There is no such path: it is not one that a page here links to."))
             return
