@@ -29,11 +29,13 @@ class Issuer:
     """
     @ivar url: what its tokens have for their issuer.
     @ivar down: whether it answers 500 to everything.
+    @ivar environment: what its tokens have for it.
     @ivar asked: how often each path was asked for.
     """
 
     url: str = ""
     down: bool = False
+    environment: str = "release"
     asked: Counter[str] = field(factory=Counter)
     keys: dict[str, Any] = field(factory=lambda: {"first": _rsa()})
     configuration: dict[str, str] = field(factory=dict)
@@ -62,7 +64,7 @@ class Issuer:
             "repository": "acme/web",
             "repository_owner_id": "42",
             "job_workflow_ref": "acme/web/.github/workflows/release.yml@refs/tags/1.0",
-            "environment": "release",
+            "environment": self.environment,
             **changes,
         }
         return {name: value for name, value in claims.items() if value is not None}
