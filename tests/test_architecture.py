@@ -128,6 +128,8 @@ def test_every_setting_is_documented() -> None:
         "STRICT_NAMES": "``false``",
         "OFFLINE": "``false``",
         "UPSTREAM": "none",
+        "PUBLISHER": "none",
+        "OIDC_AUDIENCE": "the host of ``PUBLIC_URL``",
         "TRUSTED_PROXIES": "empty",
         "AUDIT_LOG": "``DATA_DIR/audit.jsonl``",
     }

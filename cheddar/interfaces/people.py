@@ -52,12 +52,13 @@ class ITrustedPublishing(Interface):
 
     audience: str = Attribute("What an identity token for this server must have for its audience.")
 
-    def mint(text: str) -> Deferred[Minted]:
+    def mint(text: str, address: str) -> Deferred[Minted]:
         """
         @param text: the identity token (a signed JWT).
+        @param address: where it is shown from, for the audit log.
         @return: an API token for uploads to one project, for a few minutes.
         @raise UntrustedPublisher: the token is not valid, was used before, or is nobody's whom the settings know.
-            [Unavailable: its issuer's keys cannot be had]
+            [Unavailable: its issuer's keys cannot be had; NoRoom: it cannot be noted]
         """
 
     def burn(text: str) -> Deferred[None]:

@@ -110,9 +110,7 @@ class Minted:
 
     @ivar text: what to log in with.
     @ivar token: what the store has of it.
-    @ivar subject: whom its issuer says it gave the identity token to.
     """
 
     text: str = field(repr=False)
     token: Token
-    subject: str

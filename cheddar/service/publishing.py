@@ -13,7 +13,7 @@ from cheddar.auth.identity_tokens import IdentityTokens
 from cheddar.auth.issuer_keys import IssuerKeys
 from cheddar.auth.publishers import publisher_of
 from cheddar.auth.trusted_publishing import TrustedPublishing
-from cheddar.interfaces import IStore, ITrustedPublishing
+from cheddar.interfaces import IAuditLog, IStore, ITrustedPublishing
 from cheddar.settings import Settings
 from cheddar.settings.publishers import PublisherSettings
 from cheddar.settings.upstreams import UpstreamSettings
@@ -24,7 +24,12 @@ TIMEOUT = 5
 
 
 def trusted_publishing(
-    settings: Settings, store: IStore, reactor: Any, pool: ThreadPool, stops: list[Callable[[], Deferred[Any]]]
+    settings: Settings,
+    store: IStore,
+    audit: IAuditLog,
+    reactor: Any,
+    pool: ThreadPool,
+    stops: list[Callable[[], Deferred[Any]]],
 ) -> ITrustedPublishing | None:
     """
     @param pool: verifies signatures.
@@ -39,7 +44,7 @@ def trusted_publishing(
     }
     tokens = IdentityTokens(settings.audience, issuers, reactor, reactor, pool)
     publishers = tuple(map(publisher_of, settings.publisher))
-    return TrustedPublishing(tokens, publishers, store.leases, store.tokens, reactor)
+    return TrustedPublishing(tokens, publishers, store.leases, store.tokens, audit, reactor)
 
 
 def _keys(

@@ -193,7 +193,7 @@ class Cheddar(Service):
                 cache=remote_storage,
                 audit=audit,
                 upstreams=upstreams,
-                publishing=trusted_publishing(settings, self.store, reactor, work, self._stops),
+                publishing=trusted_publishing(settings, self.store, audit, reactor, work, self._stops),
                 address=settings.address,
                 private=settings.read_auth,
                 max_upload=settings.max_upload,

@@ -50,7 +50,7 @@ def trusted_publishing_routes(routes: Routes, publishing: ITrustedPublishing | N
     async def mint(request: CheddarRequest) -> Response:
         minting = offered()
         try:
-            minted = await minting.mint(_token(request))
+            minted = await minting.mint(_token(request), request.client_address)
         except UntrustedPublisher as error:
             return _refusal(error)
         return _json({"success": True, "token": minted.text, "expires": int(minted.token.expires.timestamp())})

@@ -20,7 +20,7 @@ from twisted.internet.defer import gatherResults
 
 from cheddar.auth.passwords import hash_password
 from cheddar.deferreds import returns_deferred
-from cheddar.model import User
+from cheddar.model import EventQuery, User
 from cheddar.settings import Settings
 from cheddar.settings.publishers import read_publishers
 from tests.support.distributions import make_wheel
@@ -112,6 +112,26 @@ async def test_from_discovery_to_upload(cheddar: CheddarHere, issuing: Issuer) -
     assert (await upload(cheddar, token, "acme-other")).status == 403
     login = {"Authorization": basic("__token__", token)}
     assert (await cheddar.ask("DELETE", "/simple/acme-web/1.0", None, login)).status == 403
+    (minting,) = await cheddar.service.store.events.find(EventQuery(action="token.mint"), 9)
+    uploads = await cheddar.service.store.events.find(EventQuery(action="upload", outcome="done"), 9)
+    assert {(event.who, event.via) for event in uploads} == {("github:acme/web", minting.via)}
+    assert (minting.who, minting.project, minting.address) == ("github:acme/web", "acme-web", "127.0.0.1")
+    assert "repo:acme/web" in minting.detail
+
+
+async def test_who_is_refused_is_noted(cheddar: CheddarHere, issuing: Issuer, settings: Settings) -> None:
+    """Where an issuer vouches for the token; what anybody can make up fills no log. And nothing is given unnoted."""
+    await mint(cheddar, "x.y.z")
+    await mint(cheddar, issuing.token(repository="evil/web"))
+    (event,) = await cheddar.service.store.events.find(EventQuery(), 9)
+    assert (event.action, event.outcome, event.who) == ("token.mint", "refused", "")
+    assert "repository is not acme/web" in event.detail
+    settings.audit_file.unlink()
+    settings.audit_file.mkdir()
+    assert (await mint(cheddar, issuing.token())).status == 507
+    assert await cheddar.service.store.tokens.tokens(None) == ()
+    settings.audit_file.rmdir()
+    assert (await mint(cheddar, issuing.token())).status == 200, "the control"
 
 
 async def test_a_token_is_good_for_minutes(cheddar: CheddarHere, issuing: Issuer, clock: LaterReactor) -> None:
