@@ -198,6 +198,7 @@ class Cheddar(Service):
                 private=settings.read_auth,
                 max_upload=settings.max_upload,
                 limits=Limits(
+                    head_bytes=settings.header_size,
                     header_seconds=settings.header_timeout,
                     body_rate=settings.body_rate,
                     stall_seconds=settings.stall_timeout,

@@ -89,6 +89,8 @@ class Settings:
     reserved_names: tuple[str, ...] = ()
     # Whether files are refused whose names are not normalized (PEP 427, PEP 625).
     strict_names: bool = False
+    # Bytes of a request's first line and its headers together.
+    header_size: int = 16 * 1024
     # Seconds for the headers of a request; bytes a second that a body must bring; seconds for a reader to take 64 KiB.
     header_timeout: int = 20
     body_rate: int = 1024

@@ -11,15 +11,13 @@ from twisted.internet.protocol import connectionDone
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
 
 from cheddar import metrics
 from cheddar.web.clients import TrustedProxies, counted_as
+from cheddar.web.strict import StrictChannel
 
 #: Seconds between two looks at all connections.
 INTERVAL = 1.0
-
-_TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 @frozen(kw_only=True)
@@ -27,6 +25,7 @@ class Limits:
     """
     What a client may take.
 
+    @ivar head_bytes: of a request's first line and its headers together.
     @ivar header_seconds: from the first byte of a request to the end of its headers, however steadily they come.
     @ivar body_seconds: in which a body must bring C{body_rate} bytes a second on average, while the server reads.
     @ivar body_rate: see C{body_seconds}.
@@ -38,6 +37,7 @@ class Limits:
         their clients are.
     """
 
+    head_bytes: int = 16 * 1024
     header_seconds: float = 20.0
     body_seconds: float = 30.0
     body_rate: int = 1024
@@ -47,13 +47,12 @@ class Limits:
     trusted: TrustedProxies = TrustedProxies()
 
 
-class PacedChannel(HTTPChannel):
+class PacedChannel(StrictChannel):
     """
     @ivar site: has the clock and the census of connections.
     """
 
     site: Any
-    transport: Any  # ITCPTransport, or TLS over it
     counted_as: str | None = None
 
     head_since: float | None = None
@@ -64,6 +63,7 @@ class PacedChannel(HTTPChannel):
     def connectionMade(self) -> None:
         """See L{HTTPChannel}."""
         super().connectionMade()
+        self.limit_head(self.site.census.limits.head_bytes)
         self.site.census.joined(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -132,8 +132,8 @@ class PacedChannel(HTTPChannel):
     def _tell(self) -> None:
         self.head_since = None
         self._body = False
-        self.transport.write(_TIMEOUT)
-        # Ends the connection in good order, and soon after in any case.
+        # In good order, and soon after in any case.
+        self.answer_and_end(408)
         self.timeoutConnection()
 
 

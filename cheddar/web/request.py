@@ -32,6 +32,7 @@ from cheddar.interfaces import IFileWriter
 from cheddar.model import Identity
 from cheddar.web.channel import Census, Limits, PacedChannel
 from cheddar.web.responses import Response, header_value
+from cheddar.web.strict import is_host
 
 #: The most that a body may have that is no upload, in bytes: a yank's reason.
 SMALL_BODY = 64 * 1024
@@ -160,16 +161,25 @@ class CheddarRequest(Request):
 
     def process(self) -> None:
         """Look at what Twisted is lenient about, then go on to the routes."""
+        wrong = self._wrong()
+        if wrong:
+            self._answer(Invalid(wrong))
+        else:
+            super().process()
+
+    def _wrong(self) -> str:
+        """What is wrong with the request, whatever it is for; empty where nothing is."""
         hosts = self.requestHeaders.getRawHeaders(b"host", [])
-        if self.clientproto == b"HTTP/1.1" and len(hosts) != 1:
-            self._answer(Invalid("A request has exactly one Host header (RFC 9112, section 3.2)."))
-            return
+        if (len(hosts) != 1 and (hosts or self.clientproto != b"HTTP/1.0")) or not all(map(is_host, hosts)):
+            return "A request has exactly one Host header, with a host in it (RFC 9112, section 3.2)."
+        if self.method != self.method.upper():
+            # The router would take it for the other.
+            return "Methods are written in capital letters (RFC 9110, section 9.1)."
         path = self.uri.partition(b"?")[0].lower()
         unwelcome = any(part in path.removeprefix(_WELL_KNOWN) for part in _UNWELCOME_IN_PATH)
         if not path.startswith(b"/") or unwelcome or not _is_clean_text(unquote_to_bytes(path)):
-            self._answer(Invalid("There is no such path: it is not one that a page here links to."))
-            return
-        super().process()
+            return "There is no such path: it is not one that a page here links to."
+        return ""
 
     def getRequestHostname(self) -> bytes:
         """Klein asks for it, and fails for what is no host name; the request's Host counts for nothing here."""

@@ -224,15 +224,13 @@ async def test_every_refusal_leaves_nothing(cheddar: CheddarHere, reactor: Any) 
     assert (await cheddar.upload(filename, content)).status == 200, "the control"
 
 
-@pytest.mark.parametrize(
-    "host", ["a" * 70, "a..b", "\xff\xfe", "[::1", "evil.example:99999999", "\xfcber", "x y", "", "%00"]
-)
-async def test_the_host_is_of_no_account(cheddar: CheddarHere, host: str) -> None:
-    """One Host header has to be there; what stands in it matters to nobody, and harms nobody."""
-    asked = b"GET /simple/ HTTP/1.1\r\nHost: " + host.encode("latin-1") + b"\r\nConnection: close\r\n\r\n"
-    got = await deferToThread(talk, cheddar.port, asked)
-    assert got.startswith(b"HTTP/1.1 200 ")
-    assert b"evil" not in got
+async def test_the_host_is_of_no_account(cheddar: CheddarHere) -> None:
+    """One Host header has to be there, and name a host; which one matters to nobody, and harms nobody."""
+    for host in ("a" * 70, "a..b", "evil.example:99999999", "", "%00", "[::1]", "EVIL.example."):
+        asked = b"GET /simple/ HTTP/1.1\r\nHost: " + host.encode("latin-1") + b"\r\nConnection: close\r\n\r\n"
+        got = await deferToThread(talk, cheddar.port, asked)
+        assert got.startswith(b"HTTP/1.1 200 "), host
+        assert b"evil" not in got.lower()
 
 
 @pytest.mark.parametrize("path", ["/simple/%ff/", "/simple/\xa9/", "/%c3%28", "/simple/a%7fb/", "/simple/%e2%80/", "*"])
