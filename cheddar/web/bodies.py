@@ -85,8 +85,7 @@ class Delivery:
             request.setHeader(b"etag", header_value(f'"{response.etag}"'))
         if response.last_modified is not None:
             request.setHeader(b"last-modified", datetimeToString(response.last_modified.timestamp()))
-        request.setHeader(b"x-content-type-options", b"nosniff")
-        for name, value in response.headers.items():
+        for name, value in response.all_headers.items():
             request.setHeader(name.encode("ascii"), header_value(value))
 
     async def _deliver_file(self, request: CheddarRequest, response: Response, file: IStoredFile) -> None:

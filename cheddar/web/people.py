@@ -32,8 +32,6 @@ def people_routes(routes: Routes, indexes: Indexes, pages: Pages, private: bool)
                 "Cache-Control": f"{scope}, max-age=0, must-revalidate",
                 "Vary": "Accept, Authorization" if private else "Accept",
                 "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-                "X-Frame-Options": "DENY",
-                "Referrer-Policy": "no-referrer",
             },
         )
 

@@ -281,10 +281,9 @@ class CheddarRequest(Request):
 def _problem_headers(response: Response) -> Headers:
     headers = Headers()
     for name, value in (
-        *response.headers.items(),
+        *response.all_headers.items(),
         ("Content-Type", response.content_type),
         ("Content-Length", str(len(response.body))),
-        ("X-Content-Type-Options", "nosniff"),
     ):
         headers.addRawHeader(name.encode(), header_value(value))
     headers.addRawHeader(b"date", datetimeToString())

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from datetime import datetime
 from hashlib import sha256
+from types import MappingProxyType
 from typing import Protocol
 
 from attrs import frozen
 from twisted.web.iweb import IRequest
 
 from cheddar.interfaces import IStoredFile
+
+#: What a browser may do with an answer, whatever it is, where the answer does not say more itself: look at it. No
+#: script, no frame around it, and no word to other sites of where a link was followed.
+SAFE: Mapping[str, str] = MappingProxyType(
+    {
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        "X-Frame-Options": "DENY",
+        "Referrer-Policy": "no-referrer",
+    }
+)
 
 
 class Compressed(Protocol):
@@ -49,6 +62,11 @@ class Response:
     headers: Mapping[str, str] = {}
     compressed: Compressed | None = None
 
+    @property
+    def all_headers(self) -> Mapping[str, str]:
+        """Its headers, and what holds for every answer."""
+        return {**SAFE, **self.headers}
+
 
 def page_etag(body: bytes) -> str:
     """The entity tag of a rendered page: the same bytes have the same tag, over restarts and nodes."""
@@ -58,9 +76,9 @@ def page_etag(body: bytes) -> str:
 def header_value(value: str) -> bytes:
     """
     The one gate for values on their way into a header: Latin-1, and no control character, so that nothing a user
-    wrote can begin a new header (RFC 9110, section 5.5).
+    wrote can begin a new header (RFC 9110, section 5.5), or steer the terminal that shows it.
     """
-    return "".join(" " if ord(char) < 32 or ord(char) == 127 else char for char in value).encode("latin-1", "replace")
+    return "".join(" " if unicodedata.category(char) == "Cc" else char for char in value).encode("latin-1", "replace")
 
 
 def request_header(request: IRequest, name: str) -> str | None:
