@@ -13,7 +13,7 @@ from twisted.cred.strcred import AuthOptionMixin
 from twisted.logger import Logger
 from twisted.python import usage
 
-from cheddar import __version__
+from cheddar import __version__, logs
 from cheddar.errors import SettingsError
 from cheddar.settings import Loaded, load, nearest
 
@@ -130,6 +130,7 @@ def makeService(options: Options) -> IService:
 
     from cheddar.service import make_service
 
+    logs.begin()
     log = Logger()
     for warning in options.loaded.warnings:
         log.warn("{warning}", warning=warning)

@@ -16,6 +16,7 @@ from twisted.python.threadpool import ThreadPool
 from cheddar import __version__
 from cheddar.errors import CheddarError, StoreUnavailable
 from cheddar.interfaces import IAuditLog, IStore
+from cheddar.logs import escaped
 from cheddar.model import BEGUN, DONE, FAILED, REFUSED, Event
 from cheddar.settings import Loaded, Settings, nearest
 
@@ -34,8 +35,8 @@ class Terminal:
     ask: Callable[[str], str]
 
     def say(self, line: str) -> None:
-        """Write a line of the command's result."""
-        self.stdout.write(line + "\n")
+        """Write a line of the command's result; what came from outside steers no terminal."""
+        self.stdout.write(escaped(line, keep="\n\t") + "\n")
 
 
 class _Versioned(usage.Options):

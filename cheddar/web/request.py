@@ -30,6 +30,7 @@ from cheddar.errors import CheddarError, Invalid, TooLarge
 from cheddar.formats.upload_form import ParsedForm
 from cheddar.interfaces import IFileWriter
 from cheddar.model import Identity
+from cheddar.web.access_log import access_line
 from cheddar.web.channel import Census, Limits, PacedChannel
 from cheddar.web.responses import Response, header_value
 from cheddar.web.strict import is_host
@@ -319,7 +320,12 @@ class CheddarSite(Site):
     ) -> None:
         # Twisted's own form parser would need eleven times the body's size in memory.
         super().__init__(
-            resource, requestFactory=CheddarRequest, timeout=60, parsePOSTFormSubmission=False, reactor=clock
+            resource,
+            requestFactory=CheddarRequest,
+            logFormatter=access_line,
+            timeout=60,
+            parsePOSTFormSubmission=False,
+            reactor=clock,
         )
         self.clock = clock
         self.receive = receive
