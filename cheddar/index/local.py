@@ -218,6 +218,7 @@ class LocalIndex:
             upload_checks.claimed_digests(upload),
         )
         project, version = upload_checks.agreed_names(upload, metadata)
+        upload_checks.check_form(upload, metadata)
         await self.check_publisher(project, by)
         file = File(
             filename=upload.filename,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from cheddar.errors import Invalid
 from cheddar.formats import archives, filenames
@@ -102,6 +105,55 @@ def agreed_names(upload: IUpload, metadata: CoreMetadata) -> tuple[str, str]:
     if not all(filenames.same_version(given, version) for given in versions):
         raise Invalid(f"The form says that the version is {versions[0]}, the file's name says {version}.")
     return project, version
+
+
+def check_form(upload: IUpload, metadata: CoreMetadata) -> None:
+    """
+    Compare what the form says of what a file requires with what the file itself says, which is what is served: a form
+    that says something else was made of another file, or hides something from who looks at it. What the form does not
+    say is not compared: old clients leave it out, and so do their sdists.
+
+    @raise Invalid: they do not agree.
+    """
+    given = [value.strip() for value in upload.fields.get("requires_python", ())]
+    own = [metadata.requires_python] if metadata.requires_python else []
+    if given and _meanings(given, SpecifierSet) != _meanings(own, SpecifierSet):
+        raise Invalid(_differs("Requires-Python", ", ".join(given), ", ".join(own)))
+    given = [value.strip() for value in upload.fields.get("requires_dist", ())]
+    if not given or not filenames.is_wheel(upload.filename):
+        return
+    own = [value.strip() for value in metadata.fields.get("requires_dist", ())]
+    said, meant = _meanings(given, _requirement), _meanings(own, _requirement)
+    if said != meant:
+        raise Invalid(_differs("Requires-Dist", _shown(said - meant), _shown(meant - said)))
+
+
+def _meanings(values: Iterable[str], read: Callable[[str], object]) -> frozenset[object]:
+    """What values mean; what means nothing stands for itself."""
+    meanings = set()
+    for value in values:
+        try:
+            meanings.add(read(value))
+        except ValueError:  # of packaging: InvalidSpecifier, InvalidRequirement
+            meanings.add(value)
+    return frozenset(meanings)
+
+
+def _requirement(value: str) -> str:
+    requirement = Requirement(value)
+    requirement.name = normalize(requirement.name)
+    return str(requirement)
+
+
+def _shown(values: Iterable[object]) -> str:
+    return ", ".join(sorted(str(value)[:100] for value in values)[:5])
+
+
+def _differs(field: str, form: str, file: str) -> str:
+    return (
+        f"The form's {field} is not the file's own: the form has {form[:300] or 'less'!r}, the file "
+        f"{file[:300] or 'nothing of it'!r}. Upload the file with a tool that reads its metadata."
+    )
 
 
 def inspect(writer: IFileWriter, filename: str, known: Mapping[str, str], claims: Mapping[str, str]) -> CoreMetadata:
