@@ -20,7 +20,7 @@ from cheddar.auth.passwords import hash_password
 from cheddar.model import User
 from cheddar.settings import Settings
 from tests.support.distributions import core_metadata_of, make_sdist, make_wheel, sha256
-from tests.support.server import PASSWORD, USER, CheddarHere
+from tests.support.server import PASSWORD, USER, CheddarHere, basic, upload_form
 from tests.web.test_uploads import page, spooled
 
 #: (the name that an old tool gives a file, what it should be called).
@@ -257,3 +257,64 @@ async def test_other_metadata_of_sdists_is_not(cheddar: CheddarHere, index: str)
     (offered,) = (file["url"] for file in files if file.get("core-metadata"))
     beside = urlsplit(urljoin(f"http://x{root}/simple/demo/", offered)).path + ".metadata"
     assert (await cheddar.ask("GET", beside)).body == core_metadata_of(content), "the control"
+
+
+#: (what the form says, what the file says, whether they agree).
+REQUIREMENTS = [
+    (("foo>=1", "bar; extra == 'x'"), ("foo>=1", "bar; extra == 'x'"), True),
+    (('Bar;extra=="x"', "foo (>=1)"), ("foo>=1", "bar; extra == 'x'"), True),
+    ((), ("foo>=1",), True),
+    (("foo>=1",), ("foo>=1", "evil"), False),
+    (("foo>=1", "bar"), ("foo>=1",), False),
+    (("foo>=1",), ("foo>=2",), False),
+    (("foo>=1",), ("foo@ https://evil.example/foo.whl",), False),
+    (("foo>=1",), (), False),
+    (("no requirement at all",), ("no requirement at all",), True),
+]
+PYTHONS = [
+    (">=3.8,<4", "<4, >=3.8", True),
+    (">=3.8", ">=3.8", True),
+    (">=3.8", ">=3.9", False),
+    (">=3.8", None, False),
+    ("", ">=3.8", True),
+    ("nonsense", "nonsense", True),
+]
+
+
+def form_of(filename: str, content: bytes, fields: list[tuple[str, str]]) -> tuple[bytes, str]:
+    """An upload whose form repeats fields."""
+    body, content_type = upload_form(filename, content)
+    parts = "".join(f'--frontier\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n' for k, v in fields)
+    return parts.encode() + body, content_type
+
+
+@pytest.mark.deadline(40)
+async def test_a_form_that_hides_requirements(cheddar: CheddarHere) -> None:
+    """
+    What a form says that a file requires is what the file says, by its meaning, or the upload is refused and the file
+    not kept. What is served is the file's own, to the byte.
+    """
+    cases = [
+        ([("requires_dist", line) for line in said], {"requires": own}, agrees) for said, own, agrees in REQUIREMENTS
+    ] + [([("requires_python", said)], {"requires_python": own}, agrees) for said, own, agrees in PYTHONS]
+    for number, (fields, made_of, agrees) in enumerate(cases):
+        filename, content = make_wheel("demo", f"{number}.0", **made_of)
+        body, content_type = form_of(filename, content, fields)
+        headers = {"Content-Type": content_type, "Authorization": basic()}
+        answer = await cheddar.ask("POST", "/pypi/", body, headers)
+        assert answer.status == (200 if agrees else 400), (fields, made_of, answer.reason)
+        listed = {file["filename"]: file for file in (await page(cheddar, "demo"))["files"]} if number else {}
+        if number:
+            assert (filename in listed) is agrees, fields
+        if agrees and number:
+            assert listed[filename].get("requires-python") == made_of.get("requires_python")
+            path = urlsplit(urljoin("http://x/simple/demo/", listed[filename]["url"])).path
+            served = (await cheddar.ask("GET", path + ".metadata")).body
+            assert served == core_metadata_of(content)
+            assert listed[filename]["core-metadata"]["sha256"] == sha256(served)
+        if not agrees:
+            assert "is not the file's own" in answer.reason
+    sdist = make_sdist("demo", "99.0", requires=("foo",))
+    body, content_type = form_of(*sdist, [("requires_dist", "bar")])
+    answer = await cheddar.ask("POST", "/pypi/", body, {"Content-Type": content_type, "Authorization": basic()})
+    assert answer.status == 200, "what an sdist requires is known when it is built"
