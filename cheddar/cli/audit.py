@@ -12,6 +12,7 @@ from cheddar.cli.command import StoreCommand, Terminal
 from cheddar.errors import Invalid
 from cheddar.formats.event_lines import dump_event
 from cheddar.interfaces import IStore
+from cheddar.logs import escaped
 from cheddar.model import BEGUN, DONE, Event, EventQuery
 from cheddar.names import normalize
 
@@ -86,9 +87,4 @@ def _line(event: Event) -> str:
         f"sha256 {event.digest[:12]}" if len(event.digest) == 64 else "",
         ": ".join(part for part in (outcome, event.detail) if part),
     ]
-    return "  ".join(_plain(part) for part in parts if part)
-
-
-def _plain(text: str) -> str:
-    """Without what would move a terminal's cursor, or begin another line."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return "  ".join(escaped(part) for part in parts if part)
