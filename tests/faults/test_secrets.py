@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import subprocess
+import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -296,7 +297,10 @@ async def test_nobody_writes_lines_into_the_log(reactor: Any, tmp_path: Path) ->
     upstream = EvilUpstream(reactor)
     upstream.add_file("fine", *make_wheel("fine", "1.0"))
     await upstream.start()
-    process = CheddarProcess(tmp_path / "data", options=("--index-url", upstream.url))
+    upstream.add_file("recalled", *make_wheel("recalled", "1.0"))
+    process = CheddarProcess(
+        tmp_path / "data", options=("--index-url", upstream.url), environ={"CHEDDAR_VERSIONS_SHORT_TTL": "1"}
+    )
     await deferToThread(process.add_user)
     await deferToThread(process.start)
     hostile = HOSTILE.encode()
@@ -322,8 +326,14 @@ async def test_nobody_writes_lines_into_the_log(reactor: Any, tmp_path: Path) ->
         ):
             body, content_type = upload_form(filename, make_wheel("demo", "1.0")[1], fields)
             ask(port, "POST", "/pypi/", body, {"Authorization": basic(), "Content-Type": content_type})
-        for project in ("evil", "page", "turn", "names"):
+        for project in ("evil", "page", "turn", "names", "recalled"):
             ask(port, "GET", f"/simple/{project}/")
+        upstream.projects["recalled"].clear()
+        upstream.add_file("recalled", *make_wheel("recalled", "1.0"), yanked=f"REASON{HOSTILE}")
+        end = time.monotonic() + 20
+        while "REASON" not in process.log.read_text() and time.monotonic() < end:
+            ask(port, "GET", "/simple/recalled/")
+            time.sleep(0.2)
         ask(port, "GET", "/simple/fine/", headers={"User-Agent": "the-last"})
 
     try:
@@ -336,6 +346,7 @@ async def test_nobody_writes_lines_into_the_log(reactor: Any, tmp_path: Path) ->
     lines = text.removesuffix("\n").split("\n")
     assert "the-last" in text, "the control"
     assert "admin logged in" in text, "the control: it came so far, as text"
+    assert "REASON" in text, "the control: an event tells what an upstream wrote"
     for line in lines:
         rest = line.removeprefix("\t")
         assert rest.isprintable(), ascii(line)
