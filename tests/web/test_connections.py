@@ -549,7 +549,7 @@ async def test_a_failure_nobody_foresaw(cheddar: CheddarHere, reactor: Any, noth
         storage=index,
         cache=index,
         upstreams=Upstreams(),
-        audit=index,
+        publishing=None,
         address="http://cheddar.example/",
         private=False,
         max_upload=1,
