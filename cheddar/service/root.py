@@ -1,4 +1,4 @@
-"""The composition root: settings and a reactor become a service. The one module that knows every room."""
+"""The composition root: settings and a reactor become a service. With C{indexes} beside it, it knows every room."""
 
 from __future__ import annotations
 
@@ -23,31 +23,18 @@ from cheddar.auth.passwords import PasswordAuthenticator
 from cheddar.auth.permissions import Permissions
 from cheddar.auth.tokens import TokenAuthenticator
 from cheddar.deferreds import returns_deferred
-from cheddar.errors import CheddarError, NoRoom
+from cheddar.errors import CheddarError
 from cheddar.index.combined import CombinedIndex
-from cheddar.index.downloads import Downloads
-from cheddar.index.local import LocalIndex
-from cheddar.index.made_metadata import MadeMetadata
 from cheddar.index.refresh import RefreshService
-from cheddar.index.remote import RemoteIndex
-from cheddar.index.reservations import Reservations
-from cheddar.index.store_memory import StoreMemory
-from cheddar.index.upstreams import Source, Upstreams
-from cheddar.index.withdrawals import WithdrawalPolicy
 from cheddar.interfaces import IAuditLog, IStore
 from cheddar.service.announcements import Watchdog, announce
 from cheddar.service.doors import Doors
+from cheddar.service.indexes import open_indexes, start_pool
 from cheddar.service.publishing import trusted_publishing
 from cheddar.settings import Settings
-from cheddar.settings.upstreams import UpstreamSettings
 from cheddar.storage.audit import AuditFile, AuditTrail
-from cheddar.storage.cache_folder import CacheFolder
-from cheddar.storage.filesystem import FilesystemStorage
-from cheddar.storage.housekeeping import Housekeeping
-from cheddar.storage.last_use import LastUse
 from cheddar.store.redis import RedisStore
 from cheddar.store.sqlite import SQLiteStore
-from cheddar.upstream import configured
 from cheddar.web.channel import Limits
 from cheddar.web.clients import TrustedProxies
 from cheddar.web.site import Behind, make_site
@@ -122,60 +109,9 @@ class Cheddar(Service):
         files = self._pool("files", 4)
         await self.store.start()
         self._stops.append(self.store.stop)
-        local_storage = FilesystemStorage(settings.local_dir, reactor, files)
-        housekeeping = self._housekeeping()
-        last_use = LastUse(reactor, housekeeping.came)
-        remote_storage = FilesystemStorage(settings.remote_dir, reactor, files, uses=last_use)
-        await local_storage.start()
-        self._stops.append(local_storage.stop)
-        try:
-            await remote_storage.start()
-        except NoRoom as error:
-            # A disk that is full now may have room later; until then upstream's files are passed on.
-            self._log.error("Files from upstream are not kept: {error}", error=error)
-        self._stops.append(remote_storage.stop)
-        self._stops.append(housekeeping.stop)
-        housekeeping.start()
-        upstreams = Upstreams([self._source(upstream, work) for upstream in settings.upstreams], settings.offline)
         audit = open_audit(settings, self.store, reactor, files)
-        downloads = Downloads(remote_storage, upstreams, reactor, reactor, audit)
-        self._stops.append(downloads.stop)
-        made = None
-        if upstreams:
-            # Offline too: what was made is here, and more can be made of the wheels that are.
-            made = MadeMetadata(upstreams, remote_storage, reactor, work, reactor)
-            self._stops.append(made.stop)
-        memory = StoreMemory(self.store.projects, local_storage, reactor)
-        reservations = Reservations(settings.reserved_names, self.store.accounts.grants)
-        local = LocalIndex(
-            self.store.projects,
-            memory,
-            local_storage,
-            reactor,
-            reactor,
-            work,
-            allow_reuse=settings.filename_reuse == "allow",
-            reservations=reservations,
-            strict_names=settings.strict_names,
-        )
-        remote = RemoteIndex(
-            upstreams,
-            self.store.pages,
-            downloads,
-            remote_storage,
-            reactor,
-            short_ttl=settings.versions_short_ttl,
-            long_ttl=settings.versions_long_ttl,
-            negative_ttl=settings.negative_ttl,
-            wait=settings.listing_wait,
-            owns=local.owns,
-            owned_names=local.owned_names,
-            concurrency=settings.refresh_concurrency,
-            made=made,
-            reservations=reservations,
-            policy=WithdrawalPolicy(settings.on_removed, settings.on_changed),
-            audit=audit,
-        )
+        indexes = await open_indexes(settings, self.store, audit, reactor, work=work, files=files, stops=self._stops)
+        local, remote, upstreams = indexes.local, indexes.remote, indexes.upstreams
         if upstreams and not settings.offline:
             holder = f"{socket.gethostname()}-{os.getpid()}-{token_hex(4)}"
             refresh = RefreshService(remote, self.store.leases, reactor, settings.refresh_interval, holder)
@@ -189,8 +125,8 @@ class Cheddar(Service):
                 logins=self._logins(),
                 permissions=Permissions(settings.read_auth),
                 store=self.store,
-                storage=local_storage,
-                cache=remote_storage,
+                storage=indexes.local_storage,
+                cache=indexes.remote_storage,
                 audit=audit,
                 upstreams=upstreams,
                 publishing=trusted_publishing(settings, self.store, audit, reactor, work, self._stops),
@@ -237,29 +173,8 @@ class Cheddar(Service):
             ),
         )
 
-    def _source(self, settings: UpstreamSettings, pool: ThreadPool) -> Source:
-        upstream = configured(settings, os.environ, reactor=self._reactor, pool=pool)
-        self._stops.append(upstream.stop)
-        return Source(settings.name, upstream, settings.may_be_asked_for, settings.merge)
-
-    def _housekeeping(self) -> Housekeeping:
-        settings = self._settings
-        folder = CacheFolder(settings.remote_dir)
-        # What nobody could fetch again is not evicted.
-        limit = settings.remote_cache_size if settings.upstreams and not settings.offline else 0
-        if limit:
-            folder.check_apart(settings.local_dir)
-        return Housekeeping(folder, limit, self._reactor, self._pool("cache", 1))
-
     def _pool(self, name: str, threads: int) -> ThreadPool:
-        pool = ThreadPool(0, threads, name=f"cheddar-{name}")
-        pool.start()
-
-        def stop() -> Deferred[Any]:
-            return maybeDeferred(pool.stop)
-
-        self._stops.append(stop)
-        return pool
+        return start_pool(name, threads, self._stops)
 
     @returns_deferred
     async def stopService(self) -> None:
