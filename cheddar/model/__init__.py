@@ -38,6 +38,7 @@ from cheddar.model.projects import (
 from cheddar.model.tokens import TOKEN_KEPT, TOKEN_USE_STEP, Minted, Scope, Token
 from cheddar.model.upstream import CachedPage, Fetched, NotModified, Ranged, Validators
 from cheddar.model.versions import is_prerelease, normalize_version, sort_versions, version_key
+from cheddar.model.wanted import Elsewhere, Environment, Locked, LockedFile, Named, Wanted, WantedList
 
 __all__ = [
     "Minted",
@@ -81,4 +82,11 @@ __all__ = [
     "normalize_version",
     "sort_versions",
     "version_key",
+    "Elsewhere",
+    "Environment",
+    "Locked",
+    "LockedFile",
+    "Named",
+    "Wanted",
+    "WantedList",
 ]
