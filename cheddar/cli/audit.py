@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from typing import ClassVar
-
-from twisted.python import usage
 
 from cheddar.cli.command import StoreCommand, Terminal
 from cheddar.errors import Invalid
@@ -38,10 +35,6 @@ class Audit(StoreCommand):
     ]
     query: EventQuery
     limit: int
-
-    def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """[UsageError]"""
-        usage.Options.parseOptions(self, options)
 
     def prepare(self, terminal: Terminal) -> None:
         """Read what is looked for. [Invalid]"""

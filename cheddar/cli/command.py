@@ -6,6 +6,7 @@ import getpass
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
+from getopt import GetoptError, gnu_getopt
 from secrets import token_hex
 from typing import Any, ClassVar, TextIO
 
@@ -50,8 +51,14 @@ class Command(_Versioned):
     """One subcommand: its options, and its work."""
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Options may stand behind the arguments: all options of subcommands are flags. [UsageError]"""
-        super().parseOptions(sorted(options or (), key=lambda option: not option.startswith("-")))
+        """Options may stand behind the arguments. [UsageError]"""
+        given = list(options or ())
+        try:
+            found, arguments = gnu_getopt(given, self.shortOpt, self.longOpt)
+        except GetoptError as error:
+            raise usage.UsageError(str(error)) from error
+        in_front = [f"{name}={value}" if f"{name[2:]}=" in self.longOpt else name for name, value in found]
+        super().parseOptions([*in_front, "--", *arguments])
 
     def prepare(self, terminal: Terminal) -> None:
         """Plain call, before the reactor runs: ask what has to be asked. [CheddarError]"""

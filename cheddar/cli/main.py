@@ -21,6 +21,7 @@ from cheddar.cli.show_settings import ShowSettings
 from cheddar.cli.tokens import Tokens
 from cheddar.cli.upstreams import UpstreamProjects
 from cheddar.cli.users import Users
+from cheddar.cli.warm import WarmCache
 from cheddar.errors import CheddarError
 from cheddar.settings import Loaded, load
 
@@ -44,6 +45,7 @@ class Options(Group):
         ("upstream", UpstreamProjects, "Forget what is remembered of upstream's projects."),
         ("audit", Audit, "Show what was changed, by whom and from where."),
         ("cache", Cache, "List, purge and pin cached files of upstream."),
+        ("warm", WarmCache, "Fetch what requirements files and lock files name, before anybody asks for it."),
         ("rebuild", RebuildStore, "Make the store's rows anew from the files; takes over the first Cheddar's files."),
         ("settings", ShowSettings, "Print the settings in force, and where each came from."),
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 from twisted.python import usage
@@ -69,13 +68,6 @@ class SetStatus(NamedProject):
     optParameters: ClassVar[list[list[str | None]]] = [
         ["reason", None, None, "Why; shown on the project's page and to installers."]
     ]
-
-    def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """The name may stand before the option or behind it. [UsageError]"""
-        given = list(options or ())
-        if given and not given[0].startswith("-"):
-            given = [*given[1:], given[0]]
-        usage.Options.parseOptions(self, given)
 
     async def work(self, store: IStore, terminal: Terminal) -> None:
         """See L{StoreCommand.work}."""

@@ -7,6 +7,7 @@ from typing import Any
 from twisted.python.threadpool import ThreadPool
 
 from cheddar.cli.command import Command, Terminal
+from cheddar.cli.progress import ProgressLine
 from cheddar.index.rebuild import Rebuild, RebuildReport
 from cheddar.settings import Loaded
 
@@ -35,7 +36,7 @@ class RebuildStore(Command):
                 await store.check()
                 await storage.start()
                 try:
-                    report = await Rebuild(storage, store.projects, reactor, pool).run(_Progress(terminal))
+                    report = await Rebuild(storage, store.projects, reactor, pool).run(ProgressLine(terminal))
                 finally:
                     await storage.stop()
             finally:
@@ -43,24 +44,6 @@ class RebuildStore(Command):
         finally:
             pool.stop()
         _tell(report, terminal)
-
-
-class _Progress:
-    """A line that is written over and over, where somebody looks."""
-
-    def __init__(self, terminal: Terminal) -> None:
-        self._stream = terminal.stderr
-        self._shown = self._stream.isatty()
-        self._percent = -1
-
-    def __call__(self, done: int, total: int) -> None:
-        percent = 100 * done // total if total else 100
-        if self._shown and percent != self._percent:
-            self._percent = percent
-            bar = "#" * (percent * 40 // 100)
-            end = "\n" if done == total else ""
-            self._stream.write(f"\r[{bar:40}] {percent:3}%  {done} of {total} files{end}")
-            self._stream.flush()
 
 
 def _tell(report: RebuildReport, terminal: Terminal) -> None:

@@ -86,13 +86,21 @@ class MadeMetadata:
     log = Logger()
 
     def __init__(
-        self, upstreams: Upstreams, storage: IFileStorage, reactor: Any, pool: ThreadPool, clock: IReactorTime
+        self,
+        upstreams: Upstreams,
+        storage: IFileStorage,
+        reactor: Any,
+        pool: ThreadPool,
+        clock: IReactorTime,
+        newest: int = NEWEST,
     ) -> None:
         """
         @param storage: where upstream's files are.
         @param reactor: IReactorFromThreads.
         @param pool: where archives are read.
+        @param newest: of how many releases it is made before anybody asks.
         """
+        self._newest = newest
         self._storage = storage
         self._clock = clock
         self._wheels = WheelReader(upstreams, storage, reactor, pool)
@@ -151,7 +159,7 @@ class MadeMetadata:
 
     def consider(self, listing: Listing, project: Project) -> None:
         """Plain call. This listing is in use: what its newest releases lack is made a little later."""
-        for version, wheels in _newest_wheels(project):
+        for version, wheels in _newest_wheels(project, self._newest):
             lacking = [file for file in wheels if _can_be_made(file) and not self._tried_lately(listing.name, file)]
             if lacking:
                 self._behind.add((listing.name, version), partial(self._make_behind, listing, lacking))
@@ -328,13 +336,13 @@ def _without(file: File) -> File:
     return evolve(file, core_metadata=None, made_metadata=True)
 
 
-def _newest_wheels(project: Project) -> Iterable[tuple[str, list[File]]]:
+def _newest_wheels(project: Project, releases: int) -> Iterable[tuple[str, list[File]]]:
     """The wheels of the newest releases that are not yanked, the newest first."""
     found: dict[str, list[File]] = {}
     for file in reversed(project.files):
         if file.yanked is not None:
             continue
-        if file.version not in found and len(found) == NEWEST:
+        if file.version not in found and len(found) == releases:
             break
         wheels = found.setdefault(file.version, [])
         if is_wheel(file.filename):

@@ -19,7 +19,14 @@ from zope.interface import implementer
 
 from cheddar import metrics
 from cheddar.deferreds import SingleFlight, returns_deferred
-from cheddar.errors import AddressRefused, CheddarError, NotFound, UpstreamBroken, UpstreamUnavailable
+from cheddar.errors import (
+    AddressRefused,
+    CheddarError,
+    NotFound,
+    Unavailable,
+    UpstreamBroken,
+    UpstreamUnavailable,
+)
 from cheddar.index.downloads import Downloads
 from cheddar.index.events import Events
 from cheddar.index.kept_metadata import PassedMetadata
@@ -130,6 +137,19 @@ class RemoteIndex:
             raise self._no_project(name, deleted=bool(page.withdrawn))
         metrics.page_age.observe(max(0.0, self._clock.seconds() - page.checked_at))
         return page.project if source == "upstream" else evolve(page.project, checked_at=page.checked_at)
+
+    @returns_deferred
+    async def current(self, name: str) -> Project:
+        """As L{project}, for who can wait: a listing that is due is asked for before, where upstream answers."""
+        page, source = await self._page(name)
+        if source == "due":
+            try:
+                page = await self._fetch_patiently(name)
+            except Unavailable as error:
+                self.log.warn("{name} is taken as it was: {error}", name=name, error=error)
+        if page.project is None:
+            raise self._no_project(name, deleted=bool(page.withdrawn))
+        return page.project
 
     @returns_deferred
     async def file(self, project: str, filename: str, digest: str | None) -> IStoredFile:

@@ -8,6 +8,7 @@ from typing import Any
 
 from cheddar.cli.command import Terminal
 from cheddar.cli.main import Options
+from cheddar.errors import CheddarError
 from cheddar.settings import Loaded, Settings
 
 
@@ -26,6 +27,21 @@ async def execute(
     @param stderr: takes what it writes there.
     @return: what it printed on standard output.
     """
+    printed, error = await attempt(reactor, settings, *arguments, stdin=stdin, typed=typed, stderr=stderr)
+    if error is not None:
+        raise error
+    return printed
+
+
+async def attempt(
+    reactor: Any,
+    settings: Settings,
+    *arguments: str,
+    stdin: str = "",
+    typed: Iterable[str] = (),
+    stderr: io.StringIO | None = None,
+) -> tuple[str, CheddarError | None]:
+    """The same of a command line that may fail. @return: what it printed, and how it failed."""
     answers = iter(typed)
 
     def ask(prompt: str) -> str:
@@ -35,11 +51,13 @@ async def execute(
         except StopIteration:
             raise EOFError from None
 
-    terminal = Terminal(io.StringIO(stdin), io.StringIO(), stderr or io.StringIO(), ask)
+    printed = io.StringIO()
+    terminal = Terminal(io.StringIO(stdin), printed, stderr or io.StringIO(), ask)
     options = Options()
     options.parseOptions(arguments)
-    options.command.prepare(terminal)
-    await options.command.run(Loaded(settings, {}), reactor, terminal)
-    printed = terminal.stdout
-    assert isinstance(printed, io.StringIO)
-    return printed.getvalue()
+    try:
+        options.command.prepare(terminal)
+        await options.command.run(Loaded(settings, {}), reactor, terminal)
+    except CheddarError as error:
+        return printed.getvalue(), error
+    return printed.getvalue(), None
