@@ -242,7 +242,7 @@ class Warming:
             await stored.send(_Counter(self._count), 0, None)
             stored = await self._remote.file(name, file.filename, digest_segment(file))
             if IArriving.providedBy(stored):
-                self._no_room = NoRoom("there is no room to keep files")
+                self._no_room = NoRoom("There is no room to keep it.")
                 raise self._no_room
         self._report.fetched.append(Fetched(name, file.filename, stored.size))
 
