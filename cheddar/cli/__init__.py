@@ -1,1 +1,1 @@
-"""The C{cheddar} command: users, tokens, projects, rebuild, settings."""
+"""The C{cheddar} command: users, tokens, projects, the cache and warming it, rebuild, settings."""
