@@ -117,6 +117,7 @@ class Warming:
         report.fetched.sort(key=lambda file: (file.project, file.filename))
         report.present.sort(key=lambda file: (file.project, file.filename))
         report.local = sorted(set(report.local))
+        report.at_hand.sort()
         report.missing = sorted(set(report.missing), key=lambda missing: (missing.what, missing.why))
         return report
 
@@ -209,8 +210,7 @@ class Warming:
                 self._miss(file.filename, str(error))
 
     def _stands_for(self, registry: str) -> bool:
-        known = [_plain(url) for url in self._registries]
-        return not registry or any(_plain(registry).startswith(url) for url in known)
+        return not registry or any(_plain(registry).startswith(_plain(url)) for url in self._registries)
 
     def _miss(self, what: object, why: str) -> None:
         self._report.missing.append(Missing(str(what), why))
@@ -294,6 +294,6 @@ class _Counter:
 
 
 def _plain(url: str) -> str:
-    """An address without its login and the slash at its end."""
+    """An address without its login, with one slash at its end."""
     parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/") + "/"

@@ -193,9 +193,7 @@ async def test_a_lock_is_kept_to_the_letter(reactor: Any, warmed: Settings, evil
     evil.add_file("pure", *make_wheel("pure", "9.0"))
     good, other = "pure-1.0-py3-none-any.whl", "native-1.0-cp311-cp311-manylinux_2_17_x86_64.whl"
     unlisted = "source-0.9-py3-none-any.whl"
-    path = uv_lock(
-        tmp_path, evil.url, **{good: sha256(CONTENTS[good]), other: "1" * 64, unlisted: "2" * 64}
-    )  # fmt: skip
+    path = uv_lock(tmp_path, evil.url, **{good: sha256(CONTENTS[good]), other: "1" * 64, unlisted: "2" * 64})
     printed, error = await attempt(reactor, warmed, "warm", path, *LINUX)
     assert printed.splitlines()[:-1] == [
         f"{other}: its SHA-256 is {'1' * 64} in the lock, and {sha256(CONTENTS[other])} here",
@@ -217,6 +215,8 @@ async def test_what_is_of_another_index_is_left_to_it(
     assert "pure 1.0: it is from another index" in printed
     assert error is not None
     assert evil.requests == []
+    near_misses = ("--registry", "https://private.example/sim", "--registry", "https://private.exam")
+    assert (await attempt(reactor, warmed, "warm", path, *LINUX, *near_misses))[1] is not None
     await execute(reactor, warmed, "warm", path, *LINUX, "--registry", "https://private.example/simple/")
     assert set(kept(warmed)) == {name}
 

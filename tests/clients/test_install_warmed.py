@@ -66,7 +66,7 @@ def running_warmed(store: str, folder: Path) -> Iterator[Warmed]:
         with store_options(store, folder) as options:
             cheddar = CheddarProcess(
                 folder / "data", port=port, options=options, environ={"CHEDDAR_OFFLINE": "true"}
-            ).start()  # fmt: skip
+            ).start()
             try:
                 index = f"{cheddar.url}simple/"
                 before = {

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from attrs import evolve, frozen
-from packaging.markers import InvalidMarker, Marker
 
 from cheddar.errors import Invalid
 from cheddar.formats.filenames import same_version, version_of
+from cheddar.formats.wanted.markers import may_hold
 from cheddar.model import Elsewhere, Environment, Locked, LockedFile, Wanted
 from cheddar.names import normalize
 
@@ -70,30 +70,20 @@ class PoetryLock:
         """See L{WantedList<cheddar.model.WantedList>}."""
         if environment is None:
             return tuple(package.wanted for package in self._packages)
-        asked_for = {name for name, marker in self._edges if _holds(marker, environment)}
+        asked_for = {name for name, marker in self._edges if may_hold(marker, environment)}
         never = {name for name, _ in self._edges} - asked_for
         return tuple(self._wanted(environment, never))
 
     def _wanted(self, environment: Environment, never: set[str]) -> Iterator[Wanted]:
         for package in self._packages:
             if package.markers is not None:
-                if any(_holds(marker, environment) for marker in package.markers):
+                if any(may_hold(marker, environment) for marker in package.markers):
                     yield package.wanted
             elif package.name in never and isinstance(package.wanted, Locked):
                 # Who depends on it does not there; the project itself may.
                 yield evolve(package.wanted, certain=False)
             else:
                 yield package.wanted
-
-
-def _holds(marker: str, environment: Environment) -> bool:
-    """Whether a marker may hold: extras are all wanted."""
-    if not marker or "extra" in marker:
-        return True
-    try:
-        return Marker(marker).evaluate({**environment})
-    except InvalidMarker:
-        return True  # what poetry alone understands
 
 
 def _of_old(files: Mapping[str, Sequence[Mapping[str, str]]], entry: Mapping[str, Any]) -> list[Mapping[str, str]]:

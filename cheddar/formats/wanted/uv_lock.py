@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from attrs import define, field, frozen
-from packaging.markers import Marker
 
 from cheddar.errors import Invalid
+from cheddar.formats.wanted.markers import may_hold
 from cheddar.model import Elsewhere, Environment, Locked, LockedFile, Wanted
 from cheddar.names import normalize
 
@@ -36,7 +36,11 @@ def read_uv_lock(document: Mapping[str, Any]) -> UvLock:
         raise Invalid(f"its version is {document['version']}, and version 1 alone is known here")
     roots = _root_names(document)
     packages = tuple(_package(entry, entry["name"] in roots) for entry in document.get("package", []))
-    return UvLock(packages, roots)
+    # Of a script, or of a workspace that is no project itself.
+    manifest = document.get("manifest", {})
+    groups = manifest.get("dependency-groups", {}).values()
+    asked_for = _edges([*manifest.get("requirements", ()), *(entry for group in groups for entry in group)])
+    return UvLock(packages, roots, asked_for)
 
 
 @frozen
@@ -53,8 +57,8 @@ class _Edge:
     marker: str
 
     def holds_in(self, environment: Environment) -> bool:
-        """Whether it is needed there. Markers on extras (of conflicting ones) may hold, so they do."""
-        return not self.marker or "extra" in self.marker or Marker(self.marker).evaluate({**environment})
+        """Whether it is needed there."""
+        return may_hold(self.marker, environment)
 
 
 @frozen
@@ -71,7 +75,7 @@ class _Package:
 
     def counts_in(self, environment: Environment) -> bool:
         """Whether it is that version of its project which is used there."""
-        return not self.markers or any(Marker(text).evaluate({**environment}) for text in self.markers)
+        return not self.markers or any(may_hold(marker, environment) for marker in self.markers)
 
 
 @define
@@ -99,6 +103,13 @@ class _Walk:
                 if edge.holds_in(self.environment):
                     waiting += [(found, set(edge.extras)) for found in self.find(edge)]
 
+    def follow(self, edges: Iterable[_Edge]) -> None:
+        """Reach what these lead to."""
+        for edge in edges:
+            if edge.holds_in(self.environment):
+                for found in self.find(edge):
+                    self.visit(found, edge.extras)
+
     def find(self, edge: _Edge) -> Iterator[int]:
         """What an edge leads to: of several versions the one that is used there."""
         for index, package in enumerate(self.packages):
@@ -109,23 +120,27 @@ class _Walk:
 
 @frozen
 class UvLock:
-    """A lock, with all extras and groups of the project."""
+    """
+    A lock, with all extras and groups of the project.
+
+    @ivar _roots: the names of what is locked.
+    @ivar _asked_for: what is locked beside these.
+    """
 
     _packages: Sequence[_Package]
     _roots: frozenset[str]
+    _asked_for: Sequence[_Edge]
 
     def wanted(self, environment: Environment | None) -> tuple[Wanted, ...]:
         """See L{WantedList<cheddar.model.WantedList>}."""
         if environment is None:
             return tuple(package.wanted for package in self._packages if package.wanted is not None)
         walk = _Walk(self._packages, environment)
+        walk.follow(self._asked_for)
         for index, package in enumerate(self._packages):
             if package.name in self._roots:
                 walk.visit(index, package.of_extras)
-                for edge in package.of_groups:
-                    if edge.holds_in(environment):
-                        for found in walk.find(edge):
-                            walk.visit(found, edge.extras)
+                walk.follow(package.of_groups)
         reached = [self._packages[index] for index in sorted(walk.reached)]
         return tuple(package.wanted for package in reached if package.wanted is not None)
 
@@ -173,7 +188,10 @@ def _package(entry: Mapping[str, Any], is_root: bool) -> _Package:
 def _edges(entries: Iterable[Mapping[str, Any]]) -> tuple[_Edge, ...]:
     return tuple(
         _Edge(
-            normalize(entry["name"]), entry.get("version", ""), tuple(entry.get("extra", ())), entry.get("marker", "")
+            normalize(entry["name"]),
+            entry.get("version", ""),
+            tuple(entry.get("extra", entry.get("extras", ()))),
+            entry.get("marker", ""),
         )
         for entry in entries
     )

@@ -181,6 +181,43 @@ def test_extras_groups_and_other_sources_of_uv() -> None:
     assert found["speedups 1"].files == (LockedFile("speedups-1+local-py3-none-any.whl", "11"),)
 
 
+UV_SCRIPT = """
+version = 1
+requires-python = ">=3.9"
+[manifest]
+requirements = [{ name = "tool", extras = ["fast"], specifier = ">=1" }]
+[manifest.dependency-groups]
+dev = [
+    { name = "checks", marker = "sys_platform == 'linux'" },
+    { name = "elsewhere", marker = "sys_platform == 'aix'" },
+]
+[[package]]
+name = "tool"
+version = "1"
+source = { registry = "http://packages.example/simple/" }
+[package.optional-dependencies]
+fast = [{ name = "torch", marker = "extra == 'extra-3-app-cpu'" }]
+[[package]]
+name = "torch"
+version = "1"
+source = { registry = "http://packages.example/simple/" }
+resolution-markers = ["extra == 'extra-3-app-cpu'"]
+[[package]]
+name = "checks"
+version = "1"
+source = { registry = "http://packages.example/simple/" }
+[[package]]
+name = "elsewhere"
+version = "1"
+source = { registry = "http://packages.example/simple/" }
+"""
+
+
+def test_scripts_and_conflicting_extras_of_uv() -> None:
+    """A lock that has no project says what it is of; of extras that exclude each other, each is wanted."""
+    assert set(locked(wanted(read("script.py.lock", UV_SCRIPT)))) == {"tool 1", "torch 1", "checks 1"}
+
+
 POETRY = """
 [[package]]
 name = "everywhere"
