@@ -18,6 +18,7 @@ from twisted.internet.threads import deferToThread
 from twisted.python import usage
 
 from cheddar.errors import CheddarError, Invalid
+from cheddar.index.made_metadata import DELAY
 from cheddar.model import File
 from cheddar.service import open_store
 from cheddar.settings import Settings
@@ -245,6 +246,8 @@ async def test_core_metadata_is_made_where_upstream_has_none(
     """Of the wheel that was fetched, and of no other: not a byte more is asked for than is wanted."""
     for version in ("1.0", "1.1"):
         evil.add_file("bare", *make_wheel("bare", version), core_metadata=None)
+    # Long enough for the server to begin with what nobody has asked for.
+    evil.misbehave("/files/bare-1.1-py3-none-any.whl", delay=DELAY + 0.5, times=1)
     await execute(reactor, warmed, "warm", requirements(tmp_path, "bare==1.1"), *LINUX)
     assert with_metadata(warmed) == {"bare-1.1-py3-none-any.whl"}
     assert [(seen.path, seen.headers.get("range")) for seen in evil.requests] == [
