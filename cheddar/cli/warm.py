@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import asdict
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.python import usage
-from twisted.python.threadpool import ThreadPool
 
 from cheddar.cli.command import Command, Terminal
 from cheddar.cli.progress import ProgressLine
@@ -22,7 +20,7 @@ from cheddar.model import WantedList
 from cheddar.settings import Loaded, Settings, public_index
 
 if TYPE_CHECKING:
-    from cheddar.index.warming import WarmReport
+    from cheddar.index.warming import Missing, WarmReport
 
 
 class WarmCache(Command):
@@ -91,24 +89,19 @@ class WarmCache(Command):
         """See L{Command.run}."""
         # Imported here: see StoreCommand.
         from cheddar.index.warming import Warming
-        from cheddar.service import open_audit, open_indexes, open_store
+        from cheddar.service import open_audit, open_indexes, open_store, start_pool
 
         settings = loaded.settings
         _check(settings)
         stops: list[Callable[[], Deferred[Any]]] = []
         try:
-            pools = [ThreadPool(0, 4, name) for name in ("work", "files")]
-            for pool in pools:
-                pool.start()
-                stops.append(partial(maybeDeferred, pool.stop))
+            work, disk = start_pool("work", 4, stops), start_pool("files", 4, stops)
             store = open_store(settings, reactor)
             await store.start()
             stops.append(store.stop)
             # No core metadata is made but what is asked for: the rest is the server's to do.
-            audit = open_audit(settings, store, reactor, pools[1])
-            indexes = await open_indexes(
-                settings, store, audit, reactor, work=pools[0], files=pools[1], stops=stops, newest=0
-            )
+            audit = open_audit(settings, store, reactor, disk)
+            indexes = await open_indexes(settings, store, audit, reactor, work=work, files=disk, stops=stops, newest=0)
             await indexes.local.check()
             if not self["dry-run"]:
                 await indexes.remote_storage.check()
@@ -125,6 +118,7 @@ class WarmCache(Command):
                 dry=bool(self["dry-run"]),
             )
             report = await warming.run(self.lists)
+            report.missing += _too_many(report, settings.remote_cache_size)
         finally:
             while stops:
                 await stops.pop()()
@@ -155,6 +149,16 @@ def _check(settings: Settings) -> None:
         )
     if not settings.upstreams:
         raise Invalid("There is no upstream to fetch from: INDEX_URL is empty.")
+
+
+def _too_many(report: WarmReport, limit: int) -> list[Missing]:
+    """What is to be told where the cache has no room for what was fetched and what was here, all together."""
+    from cheddar.index.warming import Missing
+
+    size = sum(file.size or 0 for file in (*report.fetched, *report.present))
+    if not 0 < limit < size:
+        return []
+    return [Missing("REMOTE_CACHE_SIZE", f"it is {limit} bytes, and these files have {size}: not all of them stay")]
 
 
 def _tell(report: WarmReport, terminal: Terminal, *, dry: bool) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -256,6 +257,27 @@ async def test_core_metadata_is_made_where_upstream_has_none(
     ]
     await execute(reactor, warmed, "warm", requirements(tmp_path, "bare==1.1"), *LINUX)
     assert len(evil.requests) == 2
+
+
+async def test_what_is_wanted_is_not_evicted_for_what_is_wanted(reactor: Any, warmed: Settings, tmp_path: Path) -> None:
+    """What is here counts as used now; where the cache is too small for all of it, that is told."""
+    one, other = "pure-1.0-py3-none-any.whl", "source-0.9.tar.gz"
+    await execute(reactor, warmed, "warm", requirements(tmp_path, "pure"), *LINUX)
+    (path,) = warmed.remote_dir.rglob(one)
+    os.utime(path, (1e9, 1e9))
+    # The control: what nobody names grows old.
+    await execute(reactor, warmed, "warm", requirements(tmp_path, "source"), *LINUX)
+    assert path.stat().st_mtime == 1e9
+    path_of_both = requirements(tmp_path, "pure", "source")
+    await execute(reactor, warmed, "warm", path_of_both, *LINUX)
+    assert path.stat().st_mtime > time.time() - 300
+    size = len(CONTENTS[one]) + len(CONTENTS[other])
+    roomy = evolve(warmed, remote_cache_size=1 << 20)
+    assert "2 here already, 0 could not" in await execute(reactor, roomy, "warm", path_of_both, *LINUX)
+    small = evolve(warmed, remote_cache_size=size - 1)
+    printed, error = await attempt(reactor, small, "warm", path_of_both, *LINUX)
+    assert printed.startswith(f"REMOTE_CACHE_SIZE: it is {size - 1} bytes, and these files have {size}: ")
+    assert error is not None
 
 
 async def test_a_dry_run_fetches_listings_alone(
