@@ -47,9 +47,9 @@ def test_it_works_on_the_store_that_the_settings_name(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         ((), "a command is missing: user, token, project, upstream, audit, cache, warm, rebuild, settings"),
-        (("user",), "a command is missing: add, list, remove, password, grant, revoke"),
+        (("user",), "a command is missing: add, list, remove, password, hash, grant, revoke"),
         (("usr",), "unknown command usr; did you mean user?"),
-        (("user", "zap"), "unknown command zap; there are add, list, remove, password, grant, revoke"),
+        (("user", "zap"), "unknown command zap; there are add, list, remove, password, hash, grant, revoke"),
         (("user", "add"), "exactly one user name is needed"),
         (("user", "grant", "me"), "a user's name and a pattern are needed, as in: alice 'acme-*'"),
         (("user", "list", "me"), "Wrong number of arguments."),
