@@ -38,6 +38,10 @@ TAIL = 16 * 1024
 #: Seconds that a download nobody waits for any more goes on, and the size under which it is finished all the same.
 PATIENCE = 5.0
 SMALL = 16 * 1024 * 1024
+#: From how many on those who wait are told of several pieces at once, and seconds for which these are gathered: a turn
+#: for each of them costs more than the pieces do.
+CROWD = 8
+GATHERING = 0.02
 
 GIVEN_UP = "The download was given up. Ask again."
 
@@ -200,6 +204,7 @@ class Download:
         self._seats = 0
         self._leaving: IDelayedCall | None = None
         self._waiters: list[Deferred[None]] = []
+        self._waking: IDelayedCall | None = None
         self._task: Deferred[None] | None = None
         self._cleaning: list[Deferred[None]] = []
 
@@ -257,7 +262,16 @@ class Download:
         self._waiters.append(waiter)
         return waiter
 
+    def _grown(self) -> None:
+        if len(self._waiters) < CROWD:
+            self._wake()
+        elif self._waking is None:
+            self._waking = self._reactor.callLater(GATHERING, self._wake)
+
     def _wake(self) -> None:
+        waking, self._waking = self._waking, None
+        if waking is not None and waking.active():
+            waking.cancel()
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.called:  # else its client left
@@ -325,7 +339,7 @@ class Download:
     async def _try(self, *, uncached: bool = False) -> IStoredFile:
         algorithms = tuple({"sha256", *self._file.digests})
         writer = await self._storage.create(algorithms)
-        attempt = self.attempt = Attempt(self._file, writer, self._reactor, self._wake)
+        attempt = self.attempt = Attempt(self._file, writer, self._reactor, self._grown)
         try:
             await attempt.fetch(self._upstream, uncached=uncached)
             stored = await self._store(writer)

@@ -263,6 +263,7 @@ async def _give(
                 raise Unavailable("The server cannot read this file from its storage now. Try again later.")
             offset += len(data)
             consumer.write(data)
+            del data  # the transport may have made a copy: held here, each of many clients costs it twice
             await pace.turn()
         elif attempt.verified:
             return None

@@ -141,6 +141,7 @@ class Relay:
                 data = bytes(self._held[:count])
                 del self._held[:count]
                 consumer.write(data)
+                del data  # the transport may have made a copy
                 await pace.turn()
             elif self._verified:
                 return

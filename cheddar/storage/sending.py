@@ -21,6 +21,10 @@ from cheddar.storage.work import Work
 #: Bytes of one read. Twice the transport's buffer: one write, then a pause until the client took it.
 CHUNK = 128 * 1024
 
+#: Where reads that do not wait put their bytes: on the reactor's thread alone, and for no longer than one read. A fresh
+#: buffer for each would be as much memory again, and cost more than the read.
+_SCRATCH = memoryview(bytearray(CHUNK))
+
 UNREADABLE = "The server cannot read this file from its storage now. Tell its administrator, and try again later."
 
 
@@ -60,14 +64,14 @@ class FileView:
     def _cached(self, offset: int, length: int) -> bytes | None:
         if not self._try_cached:
             return None
-        buffer = bytearray(length)
+        buffer = _SCRATCH[:length]
         try:
             count = os.preadv(self._descriptor, [buffer], offset, os.RWF_NOWAIT)
         except OSError as error:
             # EAGAIN: not in memory. Anything else: this file system cannot say, or the disk is bad; a thread will see.
             self._try_cached = error.errno == errno.EAGAIN
             return None
-        return bytes(memoryview(buffer)[:count])
+        return bytes(buffer[:count])
 
 
 def _read(descriptor: int, offset: int, length: int) -> bytes:
@@ -121,5 +125,6 @@ async def _send(view: FileView, consumer: IConsumer, offset: int, end: int, pace
             raise Unavailable(UNREADABLE)  # shorter than it was
         offset += len(data)
         consumer.write(data)
+        del data  # the transport may have made a copy: held here, each of many clients costs it twice
         if offset < end:
             await pace.turn()

@@ -27,7 +27,7 @@ from cheddar.storage.sending import FileView, StoredFile
 from cheddar.storage.work import Work, storing
 
 #: Bytes that may wait for the disk before the giver is asked to pause, and how few there are when it may go on.
-HIGH_WATER = 4 * 1024 * 1024
+HIGH_WATER = 2 * 1024 * 1024
 LOW_WATER = 1024 * 1024
 
 
