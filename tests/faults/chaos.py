@@ -44,6 +44,7 @@ class Chaos:
     """
     One run.
 
+    @ivar _installing: whether pip and uv are among the clients.
     @ivar wrong: what was not as it should be, a line each; where there is none, all went well.
     """
 
@@ -51,6 +52,7 @@ class Chaos:
     _folder: Path
     _seed: int
     _seconds: float
+    _installing: bool = True
     wrong: list[str] = field(factory=list)
     report: dict[str, Any] = field(factory=dict)
 
@@ -113,7 +115,7 @@ class Chaos:
                 await deferLater(self._reactor, RELEASES)
 
         async def install() -> None:
-            while (begun := self._reactor.seconds()) < end - LAST:
+            while self._installing and (begun := self._reactor.seconds()) < end - LAST:
                 await gatherResults([self._in_thread(threads, run) for run in installers.runs()])
                 await deferLater(self._reactor, max(0, min(end, begun + ROUNDS) - self._reactor.seconds()))
 
@@ -134,14 +136,15 @@ class Chaos:
         for project, files in watchers.upstream.projects.items():
             for file in files:
                 known = (file.filename, watchers.shown.get(project, {}).get(file.filename, "/"), file.content)
-                for question in (asker.whole, asker.metadata) if file.filename.endswith(".whl") else (asker.whole,):
+                metadata = (asker.metadata,) if file.filename.endswith(".whl") else ()
+                for question in (asker.whole, asker.head, *metadata):
                     while not await question(*known):
                         if monotonic() - begun > HEALING:
                             watchers.note(f"{file.filename} does not heal ({question.__name__})")
                             break
                         await deferLater(self._reactor, 0.2)
         self.report["healed"] = monotonic() - begun
-        for run in Installers(watchers, self._folder / "calm").runs():
+        for run in Installers(watchers, self._folder / "calm").runs() if self._installing else ():
             if not await self._in_thread(threads, run):
                 watchers.note("an installer gives up though upstream behaves")
         await asker.close()

@@ -212,17 +212,20 @@ class Asker:
         self._compare(f"the core metadata of {name}", answer[2], core_metadata_of(content))
         return True
 
-    async def head(self) -> None:
+    async def head(self, *known: Any) -> bool:
         """What pip asks for before it reads parts, and uv whether a file is there."""
-        found = await self._some_file()
+        found = known or await self._some_file()
         if found is None:
-            return
+            return False
         name, path, content = found
         answer = await self._ask("head", "HEAD", path)
-        if answer is not None and answer[0] == 200:
-            length = (answer[1].getRawHeaders("content-length") or [""])[0]
-            if length != str(len(content)):
-                self._watchers.note(f"HEAD says that {name} has {length} bytes")
+        if answer is None or answer[0] != 200:
+            return False
+        length = (answer[1].getRawHeaders("content-length") or [""])[0]
+        # How long a file is whose page does not say, and of which nothing is here, is what upstream says just then.
+        if length != str(len(content)) and (self.patient or not name.startswith("html")):
+            self._watchers.note(f"HEAD says that {name} has {length} bytes")
+        return True
 
     def _compare(self, what: str, body: bytes, right: bytes) -> None:
         if body != right:
@@ -307,8 +310,10 @@ class Installers:
         good = done.returncode == 0
         self._watchers.answers[f"{client.name} {'installed' if good else 'gave up'}"] += 1
         said = output(done)
-        # What is wrong must never come so far that the client has to find out.
-        if re.search(r"hash mismatch|do not match the hashes|not a zip file|Traceback", said, re.IGNORECASE):
+        # What is wrong must never come so far that the client has to find out. Of a file that is 503 once too often
+        # pip tells with a traceback of its own.
+        found_out = re.search(r"hash mismatch|do not match the hashes|not a zip file|Traceback", said, re.IGNORECASE)
+        if found_out and "too many 503 error responses" not in said:
             self._watchers.note(f"{client.name}: {said}")
         for path in client.turn.rglob("*.whl"):
             if path.read_bytes() != self._watchers.upstream.truth[path.name].content:
