@@ -27,8 +27,9 @@ from urllib.parse import urlsplit
 
 from attrs import asdict, define, field
 
-from tests.support.server import JSON, ROOT
-
+#: No module of Cheddar's: to import them takes seconds.
+ROOT = Path(__file__).parent.parent.parent
+JSON = "application/vnd.pypi.simple.v1+json"
 PIECE = 256 * 1024
 
 
