@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
-from tests.clients.installers import INSTALLERS
-from tests.support.clients import output, run
+from tests.support.clients import environment, output, run
 from tests.support.server import CheddarProcess, ask, free_port
 
-TREE = {"flask", "werkzeug", "jinja2", "markupsafe", "itsdangerous", "click", "blinker"}
+#: Over a hundred projects together, most of them small, with wheels for every Python that Cheddar runs on.
+ROOTS = ("Zope", "tox", "celery", "flask")
 
 
 @pytest.fixture
@@ -36,25 +37,57 @@ def cut_off(data: Path) -> Iterator[CheddarProcess]:
     server.stop()
 
 
-@pytest.mark.parametrize("client", ["pip", "uv"])
-def test_flask_is_installed_and_again_without_the_network(
-    cheddar: CheddarProcess, cut_off: CheddarProcess, tmp_path: Path, client: str
+def pip(index: str, folder: Path, retries: int) -> CompletedProcess[str]:
+    """pip, without any cache or configuration."""
+    return run(
+        "pip", "--isolated", "install", "--no-cache-dir", "--only-binary", ":all:", "--no-compile",
+        "--retries", str(retries), "--index-url", index, "--target", str(folder / "lib"), *ROOTS, home=folder / "home",
+    )  # fmt: skip
+
+
+def uv(index: str, folder: Path, retries: int) -> CompletedProcess[str]:
+    """uv, without any cache or configuration."""
+    return run(
+        "uv", "pip", "install", "--no-cache", "--only-binary", ":all:", "--default-index", index,
+        "--python", str(environment("uv") / "python"), "--target", str(folder / "lib"), *ROOTS, home=folder / "home",
+        environ={"UV_HTTP_RETRIES": str(retries)},
+    )  # fmt: skip
+
+
+CLIENTS: Mapping[str, Callable[[str, Path, int], CompletedProcess[str]]] = {"pip": pip, "uv": uv}
+
+
+def installed(folder: Path) -> dict[str, str]:
+    """Versions by name, of what a client put there."""
+    return {
+        name: version
+        for path in (folder / "lib").glob("*.dist-info")
+        for name, _, version in [path.name.removesuffix(".dist-info").partition("-")]
+    }
+
+
+def test_a_tree_of_a_hundred_is_installed_and_again_without_the_network(
+    cheddar: CheddarProcess, cut_off: CheddarProcess, tmp_path: Path
 ) -> None:
-    """A client without caches gets a real tree, and again from a Cheddar that reaches no upstream any more."""
-    first = INSTALLERS[client](tmp_path / "first")
-    done = first.install(f"{cheddar.url}simple/", "flask")
-    assert done.returncode == 0, output(done)
+    """Clients without caches get a real tree, and again from a Cheddar that reaches no upstream any more."""
+    nowhere = f"http://localhost:{free_port()}/simple/"
+    for name, install in CLIENTS.items():
+        done = install(nowhere, tmp_path / "control" / name, 0)
+        assert done.returncode != 0, f"a control: at a closed port it fails, {output(done)}"
+    for name, install in CLIENTS.items():
+        done = install(f"{cheddar.url}simple/", tmp_path / "first" / name, 8)
+        assert done.returncode == 0, output(done)
     cheddar.stop()
     cut_off.start()
-    again = INSTALLERS[client](tmp_path / "again")
-    done = again.install(f"{cut_off.url}simple/", "flask")
-    assert done.returncode == 0, output(done)
-    assert first.installed() == again.installed()
-    assert set(again.installed()) >= TREE
+    for name, install in CLIENTS.items():
+        done = install(f"{cut_off.url}simple/", tmp_path / "again" / name, 0)
+        assert done.returncode == 0, output(done)
+        first, again = (installed(tmp_path / when / name) for when in ("first", "again"))
+        assert again == first
+        assert len(again) > 100, again
+        assert {"zope", "tox", "celery", "flask"} <= {found.lower() for found in again}
     unseen = ask(cut_off.port, "GET", "/simple/sampleproject/")
     assert unseen.status == 503, "a control: upstream is not reached for what was not asked for before"
-    nowhere = INSTALLERS[client](tmp_path / "control").install(f"http://localhost:{free_port()}/simple/", "flask")
-    assert nowhere.returncode != 0, "a control: at a closed port it fails"
 
 
 def test_an_sdist_is_downloaded_and_again_without_the_network(
