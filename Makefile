@@ -6,12 +6,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 TEST_PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help serve test conformance redis debian clean
+.PHONY: help serve test chaos conformance redis debian clean
 
 help:
 	@echo "make serve   install into $(VENV) and serve on port 5000, everything kept below ./var"
 	@echo "             PORT=8080 and DATA_DIR=/srv/cheddar change that; CHEDDAR_* variables set the rest"
 	@echo "make test    install what the tests need, then lint, type-check and test"
+	@echo "make chaos   ten minutes of an upstream that goes wrong in every way; SECONDS=60 and SEED=7 change that"
 	@echo "make conformance   write docs/conformance.rst anew from the tests that prove it"
 	@echo "make clean   remove what the two have made, but not ./var"
 	@echo "PYTHON=...   which Python >= 3.10 to make $(VENV) with"
@@ -27,6 +28,12 @@ test: $(VENV)/.installed-test redis debian
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	PATH="$(TEST_PATH)" $(BIN)/python -m pytest
+
+# Real clients compare every byte meanwhile. What is wrong is told in the end, with the seed that brings it again.
+# Not "SECONDS ?=": shells export one of their own.
+chaos: $(VENV)/.installed-test
+	PATH="$(TEST_PATH)" $(BIN)/python -m tests.faults.chaos \
+	  --seconds $(if $(filter command line,$(origin SECONDS)),$(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
 # docs/conformance.rst is what the marked tests have shown.
 conformance: $(VENV)/.installed-test redis

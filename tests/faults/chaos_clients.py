@@ -16,6 +16,7 @@ from typing import Any
 import treq
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
 from twisted.web.client import Agent, HTTPConnectionPool, ResponseFailed, ResponseNeverReceived
 from twisted.web.http_headers import Headers
 
@@ -30,6 +31,9 @@ HTML = "application/vnd.pypi.simple.v1+html"
 ACCEPTS = (f"{JSON}, {HTML};q=0.1, text/html;q=0.01", f"{JSON}, {HTML};q=0.2, text/html", JSON, HTML, "text/html")
 #: Seconds after which an answer is none: of a page with LISTING_WAIT of 1, and of a file that comes slowly.
 SOON, AT_LAST = 10.0, 60.0
+
+#: What becomes of a request whose connection does not come about; of one that is given up then, too.
+NOT_CONNECTED = (ConnectError, ConnectingCancelledError, DNSLookupError)
 
 _LINK = re.compile(r'<a href="([^"#]+)#sha256=([0-9a-f]{64})"[^>]*>([^<]+)</a>')
 
@@ -246,12 +250,12 @@ class Asker:
         timeout = self._watchers.reactor.callLater(limit, asking.cancel)
         try:
             status, got, body = await asking
-        except (CancelledError, ResponseFailed, ResponseNeverReceived) as error:
+        except (CancelledError, ResponseFailed, ResponseNeverReceived, *NOT_CONNECTED) as error:
             if not timeout.active() and not leaves:
                 self._watchers.note(f"no answer to {method} {path} in {seconds} s")
-            elif timeout.active() and isinstance(error, ResponseNeverReceived):
+            elif timeout.active() and isinstance(error, (ResponseNeverReceived, *NOT_CONNECTED)):
                 # Once more than nothing at all was said, a cut is what says that the bytes are not right.
-                self._watchers.note(f"{method} {path} had no answer: {error.reasons}")
+                self._watchers.note(f"{method} {path} had no answer: {getattr(error, 'reasons', error)}")
             self.answers("left" if leaves and not timeout.active() else "cut", kind)
             return None
         finally:

@@ -54,7 +54,8 @@ class Ending:
         end = monotonic() + seconds
         while self.left() and monotonic() < end:
             await deferLater(self._reactor, 0.01)
-        assert self.left() == []
+        left = self.left()
+        assert left == [], left  # said here too: no pytest explains it to the script
 
     async def stop(self, seconds: float = 5) -> None:
         """Stop Cheddar: no connection outlives it, but for the time that it takes upstream to see so."""
@@ -62,7 +63,8 @@ class Ending:
         end = monotonic() + seconds
         while any(upstream.open_connections for upstream in self.upstreams) and monotonic() < end:
             await deferLater(self._reactor, 0.01)
-        assert [upstream.open_connections for upstream in self.upstreams] == [0] * len(self.upstreams)
+        still_open = [upstream.open_connections for upstream in self.upstreams]
+        assert not any(still_open), f"connections to upstream: {still_open}"
 
 
 @pytest_twisted.async_yield_fixture

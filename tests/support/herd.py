@@ -63,11 +63,12 @@ class _Client:
     digest: Any = field(factory=hashlib.sha256)
 
 
-def run(port: int, path: str, clients: int, right: Path | None, seconds: float) -> Herd:
+def run(port: int, path: str, clients: int, right: Path | None, seconds: float, leaving: bool = False) -> Herd:
     """
     Ask C{clients} times at once. Blocks, for C{seconds} at most.
 
     @param right: a file with what is right; None: that all get the same is what is wanted.
+    @param leaving: whether they leave when each has its first byte.
     """
     herd = Herd()
     request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAccept: {JSON}\r\nConnection: close\r\n\r\n".encode()
@@ -83,7 +84,9 @@ def run(port: int, path: str, clients: int, right: Path | None, seconds: float) 
             connection.sendall(request)
             connection.setblocking(False)
             selector.register(connection, selectors.EVENT_READ, _Client(connection, time.monotonic()))
-        while selector.get_map() and time.monotonic() - start < seconds:
+        while (
+            selector.get_map() and time.monotonic() - start < seconds and not (leaving and len(herd.first) == clients)
+        ):
             for key, _ in selector.select(1):
                 if not _read(key.data, content, herd):
                     selector.unregister(key.fileobj)
@@ -140,12 +143,13 @@ def _end(client: _Client, content: mmap.mmap | None, herd: Herd) -> None:
         herd.digests[digest] = herd.digests.get(digest, 0) + 1
 
 
-def herd(url: str, clients: int, right: Path | None = None, seconds: float = 600) -> Herd:
+def herd(url: str, clients: int, right: Path | None = None, seconds: float = 600, *, leaving: bool = False) -> Herd:
     """A process that is a herd; see L{run}. Blocks."""
     command: Iterable[str] = (
         *(sys.executable, "-m", "tests.support.herd", "--clients", str(clients)),
         *("--seconds", str(seconds)),
         *(() if right is None else ("--right", str(right))),
+        *(("--leaving",) if leaving else ()),
         url,
     )
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=seconds + 30, check=True)
@@ -158,11 +162,13 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=200)
     parser.add_argument("--right", type=Path)
     parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--leaving", action="store_true")
     parser.add_argument("url")
     options = parser.parse_args()
     url = urlsplit(options.url)
     assert url.port is not None
-    print(json.dumps(asdict(run(url.port, url.path, options.clients, options.right, options.seconds))))
+    became = run(url.port, url.path, options.clients, options.right, options.seconds, options.leaving)
+    print(json.dumps(asdict(became)))
 
 
 if __name__ == "__main__":

@@ -15,10 +15,11 @@ In a test::
 
 As a process of its own, serving the distribution files in a folder and printing its URL first::
 
-    python -m tests.support.upstream --port 0 --dir DIR [--attributes FILE] [--log FILE]
+    python -m tests.support.upstream --port 0 --dir DIR [--attributes FILE] [--log FILE] [--delay SECONDS]
 
 FILE of attributes is a JSON object: what L{EvilUpstream.add_file} is told of a file, by its name. To the log go the
-requests, a line each: the method, the path, and C{whole} or what it says in Range.
+requests, a line each: the method, the path, and C{whole} or what it says in Range. SECONDS pass before a file is
+answered.
 """
 
 from __future__ import annotations
@@ -245,11 +246,14 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--dir", type=Path, required=True)
     parser.add_argument("--attributes", type=Path)
     parser.add_argument("--log", type=Path)
+    parser.add_argument("--delay", type=float, default=0.0)
     options = parser.parse_args(arguments)
     upstream = EvilUpstream(reactor)
     upstream.port = options.port
     upstream.log = options.log
     add_folder(upstream, options.dir, json.loads(options.attributes.read_text()) if options.attributes else None)
+    for file in (file for files in upstream.projects.values() for file in files) if options.delay else ():
+        upstream.misbehave(f"/files/{file.filename}", delay=options.delay)
     Deferred.fromCoroutine(upstream.start()).addCallback(lambda _: print(upstream.url, flush=True))
     reactor.run()  # type: ignore[attr-defined]  # the module stands for the reactor
 
