@@ -16,6 +16,7 @@ from twisted.internet.task import Clock, deferLater
 from zope.interface.verify import verifyObject
 
 from cheddar.errors import NotFound, Unavailable, UpstreamBroken, UpstreamUnavailable
+from cheddar.index.arriving import CROWD, TAIL
 from cheddar.index.downloads import Downloads
 from cheddar.index.upstreams import Upstreams
 from cheddar.interfaces import IArriving, IStoredFile
@@ -113,6 +114,18 @@ async def test_bytes_flow_before_the_end(downloads: Downloads, evil: EvilUpstrea
     taking.cancel()
     with pytest.raises(CancelledError):
         await taking
+
+
+async def test_bytes_flow_to_a_crowd(downloads: Downloads, evil: EvilUpstream, reactor: Any) -> None:
+    """So many that they are told of several pieces at once are told of the last of them too, though no more comes."""
+    evil.misbehave(PATH, hang_after=1_000_000, times=1)
+    takers = [Taker() for _ in range(2 * CROWD)]
+    taking = [take(await downloads.follow(KEY, file_of(evil)), taker) for taker in takers]
+    await until(lambda: all(len(taker.taken) == 1_000_000 - TAIL for taker in takers), reactor)
+    for one in taking:
+        one.cancel()
+        with pytest.raises(CancelledError):
+            await one
 
 
 async def test_the_slow_do_not_hold_up_the_fast(downloads: Downloads, evil: EvilUpstream, reactor: Any) -> None:
