@@ -23,6 +23,10 @@ class AlreadyExists(CheddarError):
     """The name is taken."""
 
 
+class Founded(AlreadyExists):
+    """Somebody else has made the project meanwhile."""
+
+
 class Reserved(CheddarError):
     """The name is kept for others."""
 

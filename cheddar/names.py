@@ -16,6 +16,9 @@ _FILENAME = re.compile(r"\A[A-Za-z0-9_][A-Za-z0-9._+!-]*\Z", re.ASCII)
 _USER = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}\Z", re.ASCII)
 _DIGEST = re.compile(r"\A[0-9a-z]{1,16}-[0-9a-f]{16,128}\Z|\A[0-9a-f]{64}\Z")
 
+#: The indexes there are, as addresses have them.
+INDEXES = ("local", "remote", "combined")
+
 MAX_PROJECT_NAME = 200
 MAX_FILENAME = 200
 

@@ -21,8 +21,11 @@ DEADLINE_SECONDS = 20.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """See L{tests.support.conformance}."""
+    """See L{tests.support.conformance} and L{tests.web.test_matrix}."""
     parser.addoption("--conformance-table", metavar="FILE", help="write the table of what Cheddar conforms to")
+    parser.addoption(
+        "--write-matrix", action="store_true", help="write tests/web/matrix.txt anew: who is answered what"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

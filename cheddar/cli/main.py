@@ -17,6 +17,7 @@ from cheddar.cli.cache import Cache
 from cheddar.cli.command import Command, Group, Terminal
 from cheddar.cli.projects import Projects
 from cheddar.cli.rebuild import RebuildStore
+from cheddar.cli.roles import Roles, Teams
 from cheddar.cli.show_settings import ShowSettings
 from cheddar.cli.tokens import Tokens
 from cheddar.cli.upstreams import UpstreamProjects
@@ -41,6 +42,8 @@ class Options(Group):
     commands: ClassVar[list[tuple[str, type[usage.Options], str]]] = [
         ("user", Users, "Add, list and remove users, set their passwords, and grant them reserved names."),
         ("token", Tokens, "Make, list and revoke API tokens."),
+        ("role", Roles, "Say who may do what: owners, maintainers and readers of projects, administrators."),
+        ("group", Teams, "Put users into groups, which have roles as users have."),
         ("project", Projects, "List local projects, and give up names."),
         ("upstream", UpstreamProjects, "Forget what is remembered of upstream's projects."),
         ("audit", Audit, "Show what was changed, by whom and from where."),

@@ -6,7 +6,7 @@ from attrs import define, field
 from zope.interface import implementer
 
 from cheddar.deferreds import returns_deferred
-from cheddar.interfaces import IIndex, IPublishable, IStoredFile
+from cheddar.interfaces import IIndex, IOwningIndex, IStoredFile
 from cheddar.model import Project
 
 
@@ -19,7 +19,7 @@ class CombinedIndex:
     @ivar name: C{combined}.
     """
 
-    _local: IPublishable
+    _local: IOwningIndex
     _remote: IIndex
     name: str = field(init=False, default="combined")
 

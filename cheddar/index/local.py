@@ -13,7 +13,7 @@ from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from cheddar.deferreds import returns_deferred
-from cheddar.errors import AlreadyExists, Forbidden, Invalid, NoRoom, NotFound, TooLarge, Unavailable
+from cheddar.errors import AlreadyExists, Forbidden, Founded, Invalid, NoRoom, NotFound, TooLarge, Unavailable
 from cheddar.formats import attestations, core_metadata, filenames
 from cheddar.formats.links import digest_segment
 from cheddar.formats.provenance import MAX_SIZE as MAX_PROVENANCE
@@ -21,7 +21,7 @@ from cheddar.index import upload_checks
 from cheddar.index.reservations import Reservations
 from cheddar.index.sidecars import advertised, provenance_key, sidecar, write_whole
 from cheddar.index.store_memory import StoreMemory
-from cheddar.interfaces import IFileStorage, IProjectStore, IPublishable, IStoredFile, IUpload
+from cheddar.interfaces import IFileStorage, IPermissions, IProjectStore, IPublishable, IStoredFile, IUpload
 from cheddar.model import (
     QUARANTINED,
     Action,
@@ -55,6 +55,7 @@ class LocalIndex:
     @ivar _projects: the rows: the commit point of every change.
     @ivar _memory: asked before a name is called free: an emptied store must not give private names away.
     @ivar _storage: the bytes: written before their row, removed after it.
+    @ivar _permissions: know whose a project is.
     @ivar _pool: reads archives and computes digests.
     @ivar _allow_reuse: whether a removed file's name may come back with other bytes.
     @ivar _strict_names: whether a file that is not named as today's tools do is refused.
@@ -67,6 +68,7 @@ class LocalIndex:
     _reactor: IReactorFromThreads
     _clock: IReactorTime
     _pool: ThreadPool
+    _permissions: IPermissions
     _allow_reuse: bool = True
     _reservations: Reservations = field(factory=Reservations)
     _strict_names: bool = False
@@ -101,12 +103,20 @@ class LocalIndex:
     @returns_deferred
     async def check_publisher(self, name: str, by: Identity) -> None:
         """See L{IPublishable.check_publisher}."""
-        # Not the permissions' business alone: a form may leave the name out, and then the file has it.
-        refusal = by.beyond_scope(Action.UPLOAD, self.name, name)
-        if refusal:
-            raise Forbidden(refusal)
-        if self._reservations.pattern(name) is not None and await self._known(name) is None:
+        await self._founder(name, by)
+
+    async def _founder(self, name: str, by: Identity) -> str | None:
+        """
+        @return: who would own the project if C{by} created it; None where it is there already.
+        @raise Forbidden: C{by} may not publish there. [Reserved, StoreUnavailable]
+        """
+        if await self._known(name) is not None:
+            await self._permissions.check(by, Action.UPLOAD, self.name, name)
+            return None
+        await self._permissions.check(by, Action.CREATE, self.name, name)
+        if not by.publisher:  # whom the settings name for this very project
             await self._reservations.check_founder(name, by)
+        return await self._permissions.founder(by, name)
 
     @returns_deferred
     async def check(self) -> None:
@@ -124,7 +134,7 @@ class LocalIndex:
         """See L{IIndex.project}."""
         project = await self._known(name)
         if project is None or not project.files:
-            raise NotFound(self._reservations.explain(name, f"There is no local project {name}."))
+            raise self._reservations.no_local_project(name)
         return project
 
     async def _file(self, project: str, filename: str, digest: str | None) -> File:
@@ -219,7 +229,7 @@ class LocalIndex:
         )
         project, version = upload_checks.agreed_names(upload, metadata)
         upload_checks.check_form(upload, metadata)
-        await self.check_publisher(project, by)
+        founder = await self._founder(project, by)
         file = File(
             filename=upload.filename,
             version=version,
@@ -248,7 +258,11 @@ class LocalIndex:
             if provenance is not None:
                 await write_whole(self._storage, provenance_key(file.key), provenance)
             await writer.commit(file.key, file.digests)
-            await self._projects.add_file(project, metadata.name, file, self._allow_reuse)
+            try:
+                await self._projects.add_file(project, metadata.name, file, self._allow_reuse, founder)
+            except Founded:
+                founder = await self._founder(project, by)
+                await self._projects.add_file(project, metadata.name, file, self._allow_reuse, founder)
         except (Forbidden, Invalid, NoRoom):
             # A store that did not answer may have the row all the same; these say that there is none.
             await self._forget_bytes(file)
@@ -306,15 +320,22 @@ class LocalIndex:
     @returns_deferred
     async def yank(self, project: str, selector: Selector, reason: str | None) -> int:
         """See L{IPublishable.yank}."""
+        await self._check_there(project)
         return await self._projects.set_yanked(project, selector, reason)
 
     @returns_deferred
     async def remove(self, project: str, selector: Selector) -> int:
         """See L{IPublishable.remove}."""
+        await self._check_there(project)
         files = await self._projects.remove_files(project, selector)
         for file in files:
             await self._forget_bytes(file)
         return len(files)
+
+    async def _check_there(self, project: str) -> None:
+        # In the very words that somebody gets for a project that he may not know of.
+        if await self._known(project) is None:
+            raise NotFound(f"There is no local project {project}.")
 
     @returns_deferred
     async def release_name(self, name: str) -> None:

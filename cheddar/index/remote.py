@@ -206,9 +206,9 @@ class RemoteIndex:
         return count
 
     def _no_project(self, name: str, *, deleted: bool = False) -> NotFound:
-        why = f"There is no project {name} here. Check the spelling."
-        if deleted:
-            why = f"Upstream has no project {name} any more, so its files are not offered (the setting ON_REMOVED)."
+        if not deleted:
+            return self._reservations.no_project(name)
+        why = f"Upstream has no project {name} any more, so its files are not offered (the setting ON_REMOVED)."
         return NotFound(self._reservations.explain(name, why))
 
     # Pages

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from cheddar.deferreds import returns_deferred
-from cheddar.errors import Reserved
+from cheddar.errors import NotFound, Reserved
 from cheddar.model import Identity
 from cheddar.names import is_of_pattern, names_and_beginnings
 
@@ -27,7 +27,7 @@ def _none_granted(user: str) -> Deferred[tuple[str, ...]]:
 class Reservations:
     """
     @ivar patterns: the reserved names (L{cheddar.names.normalize_pattern}).
-    @ivar _grants: the patterns that a user was granted, as L{IAccountStore.grants<cheddar.interfaces.IAccountStore>}.
+    @ivar _grants: the patterns that a user was granted, in whatever way.
     """
 
     patterns: tuple[str, ...] = ()
@@ -50,6 +50,14 @@ class Reservations:
         if pattern is None:
             return otherwise
         return f"There is no project {name}: the name is reserved here ({pattern}), so upstream is not asked for it."
+
+    def no_project(self, name: str) -> NotFound:
+        """Plain call. What is said of a project that is nowhere."""
+        return NotFound(self.explain(name, f"There is no project {name} here. Check the spelling."))
+
+    def no_local_project(self, name: str) -> NotFound:
+        """Plain call. What is said of a project that is not here, wherever else it may be."""
+        return NotFound(self.explain(name, f"There is no local project {name}."))
 
     @returns_deferred
     async def check_founder(self, name: str, by: Identity) -> None:

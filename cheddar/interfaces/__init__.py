@@ -8,7 +8,7 @@ method that reaches a store may fail with L{StoreUnavailable<cheddar.errors.Stor
 from __future__ import annotations
 
 from cheddar.interfaces.files import IArriving, IFileStorage, IFileView, IFileWriter, IStoredFile
-from cheddar.interfaces.indexes import IIndex, IPublishable, IRefreshable, IUpload
+from cheddar.interfaces.indexes import IIndex, IOwningIndex, IPublishable, IRefreshable, IUpload
 from cheddar.interfaces.people import IAuditLog, IAuthenticator, ILogins, IPermissions, ITrustedPublishing
 from cheddar.interfaces.stores import (
     IAccountStore,
@@ -16,6 +16,7 @@ from cheddar.interfaces.stores import (
     ILeases,
     IPageCache,
     IProjectStore,
+    IRightsStore,
     IStore,
     ITokenStore,
 )
@@ -34,11 +35,13 @@ __all__ = [
     "IIndex",
     "ILeases",
     "ILogins",
+    "IOwningIndex",
     "IPageCache",
     "IPermissions",
     "IProjectStore",
     "IPublishable",
     "IRefreshable",
+    "IRightsStore",
     "IStore",
     "IStoredFile",
     "ITokenStore",

@@ -49,11 +49,8 @@ class IUpload(Interface):
     digests: Mapping[str, str] = Attribute("Of the bytes, computed as they arrived.")
 
 
-class IPublishable(IIndex):
-    """An index that takes files."""
-
-    def check() -> Deferred[None]:
-        """Whether it can tell its own names from others' now. [StoreUnavailable: the store has forgotten]"""
+class IOwningIndex(IIndex):
+    """An index that has names of its own."""
 
     def listed() -> Deferred[ProjectList]:
         """
@@ -70,17 +67,32 @@ class IPublishable(IIndex):
         upload, until it is released; or for good, where it is reserved.
         """
 
+    def history() -> Deferred[tuple[Release, ...]]:
+        """Recent uploads, newest first."""
+
+    def release_metadata(project: str, version: str) -> Deferred[tuple[tuple[File, ...], CoreMetadata | None]]:
+        """A release's files, and the core metadata of the one that says most (a wheel before an sdist). [NotFound]"""
+
+
+class IPublishable(IOwningIndex):
+    """An index that takes files."""
+
+    def check() -> Deferred[None]:
+        """Whether it can tell its own names from others' now. [StoreUnavailable: the store has forgotten]"""
+
     def check_publisher(name: str, by: Identity) -> Deferred[None]:
         """
         Whether C{by} may publish under this (normalized) name.
 
         @raise Reserved: the name is reserved, has no project yet, and was not granted to C{by}.
-        @raise Forbidden: C{by} came by a token that is not for it. [StoreUnavailable]
+        @raise Forbidden: the project is others', C{by} may not create it, or came by a token that is not for it.
+            [StoreUnavailable]
         """
 
     def publish(upload: IUpload, by: Identity) -> Deferred[File]:
         """
-        Check an upload and make it visible; the same bytes under the same name again change nothing.
+        Check an upload and make it visible; the same bytes under the same name again change nothing. Who creates a
+        project by it becomes its owner, unless it has one.
 
         @raise AlreadyExists: other bytes have that name. [Invalid, Reserved, NoRoom, Forbidden]
         """
@@ -93,12 +105,6 @@ class IPublishable(IIndex):
 
     def release_name(name: str) -> Deferred[None]:
         """Give up a name that has no files any more: upstream may be asked for it again. [NotFound, Invalid]"""
-
-    def history() -> Deferred[tuple[Release, ...]]:
-        """Recent uploads, newest first."""
-
-    def release_metadata(project: str, version: str) -> Deferred[tuple[tuple[File, ...], CoreMetadata | None]]:
-        """A release's files, and the core metadata of the one that says most (a wheel before an sdist). [NotFound]"""
 
 
 class IRefreshable(Interface):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from cheddar.model import Action, Credentials, Event, Identity, Minted
+from cheddar.model import Action, Credentials, Event, Identity, Minted, Sight
 
 
 class IAuthenticator(Interface):
@@ -41,10 +41,20 @@ class IAuditLog(Interface):
 class IPermissions(Interface):
     """Knows what somebody may do."""
 
-    def allows(identity: Identity, action: Action, index: str, project: str | None) -> bool:
+    def check(identity: Identity, action: Action, index: str, project: str | None) -> Deferred[None]:
         """
-        Plain call. Whether C{identity} may do this; C{project} is None where it is not known yet, or all are meant.
+        Whether C{identity} may do this. What of an index it may read is L{sight}'s to say.
+
+        @param project: the normalized name; None where it is not known yet, or all are meant.
+        @raise BadCredentials: a login would help. @raise Forbidden: it would not; the message says who could help.
+        @raise NotFound: C{identity} may not know that there is such a project.
         """
+
+    def sight(identity: Identity) -> Deferred[Sight]:
+        """What C{identity} may read, as of a second ago at most."""
+
+    def founder(identity: Identity, project: str) -> Deferred[str]:
+        """The user who will own a project that C{identity} creates; empty where it is somebody's already."""
 
 
 class ITrustedPublishing(Interface):

@@ -8,7 +8,20 @@ from datetime import datetime
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from cheddar.model import CachedPage, Event, EventQuery, File, Project, ProjectList, Release, Selector, Token, User
+from cheddar.model import (
+    CachedPage,
+    Event,
+    EventQuery,
+    File,
+    Project,
+    ProjectList,
+    Release,
+    Right,
+    Rights,
+    Selector,
+    Token,
+    User,
+)
 
 
 class IProjectStore(Interface):
@@ -29,11 +42,16 @@ class IProjectStore(Interface):
         the name.
         """
 
-    def add_file(project: str, display_name: str, file: File, allow_reuse: bool) -> Deferred[None]:
+    def add_file(
+        project: str, display_name: str, file: File, allow_reuse: bool, founder: str | None = None
+    ) -> Deferred[None]:
         """
         Add a file, make the name taken, note it in the history.
 
         @param allow_reuse: whether a name that was used and removed may come back with other bytes.
+        @param founder: given where nobody had the name when it was decided that the file may be added: the user who
+            becomes the project's owner by this, or empty for nobody.
+        @raise Founded: somebody else has founded the project since.
         @raise AlreadyExists: the project has a file of that name; or had one, with other bytes, and
             reuse is not allowed.
         @raise Forbidden: the project is archived or quarantined: it takes no files (PEP 792).
@@ -58,7 +76,10 @@ class IProjectStore(Interface):
         """Set the PEP 792 status marker: C{active}, C{archived}, C{quarantined} or C{deprecated}. [NotFound]"""
 
     def release_name(name: str) -> Deferred[None]:
-        """Free a name that has no files; its status goes too. [NotFound: nobody has it; Invalid: it has files]"""
+        """
+        Free a name that has no files; its status goes too, and the roles that were given for just this name.
+        [NotFound: nobody has it; Invalid: it has files]
+        """
 
     def serial() -> Deferred[int]:
         """The number of the last change; 0 before the first."""
@@ -108,13 +129,16 @@ class IAccountStore(Interface):
         """All users, sorted."""
 
     def put_user(user: User) -> Deferred[None]:
-        """Add a user, or replace it."""
+        """Add a user, or replace it; one who is new begins without roles."""
 
     def replace_password(name: str, old: str, new: str) -> Deferred[bool]:
         """Set the stored password to C{new} only if it is still C{old}, in one step. @return: whether it was."""
 
     def remove_user(name: str) -> Deferred[bool]:
-        """Remove a user, what it was granted, and its tokens. @return: whether there was one."""
+        """
+        Remove a user, what it was granted, its tokens, its roles, and its place in groups. @return: whether there was
+        one.
+        """
 
     def grants(user: str) -> Deferred[tuple[str, ...]]:
         """
@@ -167,6 +191,34 @@ class ITokenStore(Interface):
         """
 
 
+class IRightsStore(Interface):
+    """
+    Roles, and groups of users. Holders need not be users of the store: some log in by other means. The place of an
+    owner that is taken away is kept (L{cheddar.model.rights.NOBODY}): the project does not become everybody's.
+    """
+
+    def serial() -> Deferred[int]:
+        """The number of the last change of roles or groups; 0 before the first."""
+
+    def rights() -> Deferred[Rights]:
+        """All of them, of one moment, the roles sorted by target, role and holder."""
+
+    def put(right: Right) -> Deferred[None]:
+        """Give a role; nothing where it was given already."""
+
+    def remove(right: Right) -> Deferred[bool]:
+        """Take back what was given in these very words. @return: whether it was."""
+
+    def add_member(group: str, user: str) -> Deferred[None]:
+        """Put a user into a group (C{@} and its name); nothing where it is in it already."""
+
+    def remove_member(group: str, user: str) -> Deferred[bool]:
+        """Take a user out of a group. @return: whether it was in it."""
+
+    def remove_group(group: str) -> Deferred[bool]:
+        """Remove a group, and its roles. @return: whether it had members or roles."""
+
+
 class ILeases(Interface):
     """Claims with an end time, shared by all nodes of a store."""
 
@@ -185,6 +237,7 @@ class IStore(Interface):
     pages: IPageCache = Attribute("Cached listings.")
     accounts: IAccountStore = Attribute("Users.")
     tokens: ITokenStore = Attribute("API tokens.")
+    rights: IRightsStore = Attribute("Roles and groups.")
     leases: ILeases = Attribute("Leases.")
     events: IEventStore = Attribute("The newest events of the audit log.")
 

@@ -35,6 +35,7 @@ from cheddar.model.projects import (
     Selector,
     sort_files,
 )
+from cheddar.model.rights import Names, Right, Rights, Role, Sight
 from cheddar.model.tokens import TOKEN_KEPT, TOKEN_USE_STEP, Minted, Scope, Token
 from cheddar.model.upstream import CachedPage, Fetched, NotModified, Ranged, Validators
 from cheddar.model.versions import is_prerelease, normalize_version, sort_versions, version_key
@@ -69,6 +70,11 @@ __all__ = [
     "Release",
     "Selector",
     "sort_files",
+    "Names",
+    "Right",
+    "Rights",
+    "Role",
+    "Sight",
     "TOKEN_KEPT",
     "TOKEN_USE_STEP",
     "Scope",

@@ -12,6 +12,8 @@ class Action(enum.Enum):
     UPLOAD = "upload"
     YANK = "yank"
     DELETE = "delete"
+    #: The first upload of a project.
+    CREATE = "create"
     #: What changes the server for everybody.
     ADMIN = "admin"
     #: Showing who one is, by what is sent: it takes no login, and gives one.

@@ -55,6 +55,11 @@ class Identity:
         """Whether nobody logged in."""
         return not self.name
 
+    @property
+    def publisher(self) -> bool:
+        """Whether it is a trusted publisher, and no user."""
+        return ":" in self.name
+
     def beyond_scope(self, action: Action, index: str, project: str | None) -> str:
         """What to tell whose token is not for this; empty where it is, and for who came by no token."""
         if self.scope is None or self.scope.admits(action, index, project):

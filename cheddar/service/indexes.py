@@ -12,6 +12,8 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
+from cheddar.auth.known_rights import KnownRights
+from cheddar.auth.permissions import Permissions, Rules
 from cheddar.errors import NoRoom
 from cheddar.index.downloads import Downloads
 from cheddar.index.local import LocalIndex
@@ -41,6 +43,8 @@ class Indexes:
     upstreams: Upstreams
     local_storage: FilesystemStorage
     remote_storage: FilesystemStorage
+    permissions: Permissions
+    reservations: Reservations
 
 
 def start_pool(name: str, threads: int, stops: list[Callable[[], Deferred[Any]]]) -> ThreadPool:
@@ -106,7 +110,17 @@ async def open_indexes(
         made = MadeMetadata(upstreams, remote_storage, reactor, work, reactor, newest)
         stops.append(made.stop)
     memory = StoreMemory(store.projects, local_storage, reactor)
-    reservations = Reservations(settings.reserved_names, store.accounts.grants)
+    permissions = Permissions(
+        KnownRights(store.rights, reactor),
+        store.accounts.grants,
+        store.projects.owned_names,
+        Rules(
+            login_to_read=settings.read_auth,
+            private_projects=settings.private_projects,
+            creators=settings.create_projects,
+        ),
+    )
+    reservations = Reservations(settings.reserved_names, permissions.creatable)
     local = LocalIndex(
         store.projects,
         memory,
@@ -114,6 +128,7 @@ async def open_indexes(
         reactor,
         reactor,
         work,
+        permissions,
         allow_reuse=settings.filename_reuse == "allow",
         reservations=reservations,
         strict_names=settings.strict_names,
@@ -136,7 +151,7 @@ async def open_indexes(
         policy=WithdrawalPolicy(settings.on_removed, settings.on_changed),
         audit=audit,
     )
-    return Indexes(local, remote, upstreams, local_storage, remote_storage)
+    return Indexes(local, remote, upstreams, local_storage, remote_storage, permissions, reservations)
 
 
 def _housekeeping(settings: Settings, reactor: Any, pool: ThreadPool) -> Housekeeping:

@@ -20,12 +20,11 @@ from cheddar.auth.attempts import Attempts
 from cheddar.auth.checkers import Checkers, named
 from cheddar.auth.logins import LimitedLogins
 from cheddar.auth.passwords import PasswordAuthenticator
-from cheddar.auth.permissions import Permissions
 from cheddar.auth.tokens import TokenAuthenticator
 from cheddar.deferreds import returns_deferred
 from cheddar.errors import CheddarError
-from cheddar.index.combined import CombinedIndex
 from cheddar.index.refresh import RefreshService
+from cheddar.index.seen import Views
 from cheddar.interfaces import IAuditLog, IStore
 from cheddar.service.announcements import Watchdog, announce
 from cheddar.service.doors import Doors
@@ -121,9 +120,9 @@ class Cheddar(Service):
             Behind(
                 local=local,
                 remote=remote,
-                combined=CombinedIndex(local, remote),
+                view=Views(local, remote, indexes.reservations),
                 logins=self._logins(),
-                permissions=Permissions(settings.read_auth),
+                permissions=indexes.permissions,
                 store=self.store,
                 storage=indexes.local_storage,
                 cache=indexes.remote_storage,
@@ -131,7 +130,6 @@ class Cheddar(Service):
                 upstreams=upstreams,
                 publishing=trusted_publishing(settings, self.store, audit, reactor, work, self._stops),
                 address=settings.address,
-                private=settings.read_auth,
                 max_upload=settings.max_upload,
                 limits=Limits(
                     head_bytes=settings.header_size,

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Literal, NewType
 from urllib.parse import urlsplit
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 from distlib.index import DEFAULT_INDEX
 
 from cheddar.settings.publishers import PublisherSettings
 from cheddar.settings.upstreams import UpstreamSettings
+from cheddar.settings.values import reading_indexes
 
 #: Bytes; 0 for no limit. May be written with a unit: 500 MiB, 50GB.
 Size = NewType("Size", int)
@@ -75,8 +76,12 @@ class Settings:
     upstream_connections: int = 16
     # How many recent uploads the history shows.
     history_size: int = 50
-    # Whether reading needs a login too.
-    read_auth: bool = False
+    # The indexes that take a login to read; true: all, false: none.
+    read_auth: tuple[str, ...] = field(default=(), converter=reading_indexes)
+    # Local projects that only who has a role there may read: acme, acme-*, acme*.
+    private_projects: tuple[str, ...] = ()
+    # Who may upload the first file of a project: every user, who was granted its name, or administrators.
+    create_projects: Literal["users", "granted", "admins"] = "users"
     # Who may publish by an identity token (OIDC): tables [[publisher]] of the settings file. The audience of these
     # tokens; empty: the host of PUBLIC_URL.
     publisher: tuple[PublisherSettings, ...] = ()

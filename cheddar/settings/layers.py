@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from attrs import evolve, fields_dict, frozen
 
 from cheddar.errors import SettingsError
+from cheddar.names import INDEXES
 from cheddar.settings.file import read_settings_file
 from cheddar.settings.known import Settings, Size
 from cheddar.settings.publishers import read_publishers
@@ -65,8 +66,12 @@ _ITEMS = {
     "listen": "endpoint descriptions",
     "auth": "checkers of logins (file:/path)",
     "reserved_names": "names of projects (acme) and beginnings of names (acme-*)",
+    "private_projects": "names of projects (acme) and beginnings of names (acme-*)",
     "trusted_proxies": NETWORKS,
 }
+
+#: Lists of patterns of project names.
+_PATTERNS = ("reserved_names", "private_projects")
 
 #: Two settings for one thing: the first is the short form of the second, and whichever is set closer to the
 #: command line counts. Where both are set in one place it is the second.
@@ -145,6 +150,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _shown(name: str, value: object) -> str:
+    if name == "read_auth" and value in ((), INDEXES):
+        return str(bool(value)).lower()
     if isinstance(value, tuple):
         return " ".join(map(str, value))
     if isinstance(value, bool):
@@ -193,7 +200,7 @@ def _from_environment(environ: Mapping[str, str], warnings: list[str]) -> dict[s
 def _read(place: str, name: str, text: str) -> object:
     """A value of the setting's type from text; what cannot be read is left for L{_checked} to refuse."""
     kind = _KINDS[name]
-    if kind is bool:
+    if kind is bool or (name == "read_auth" and text.lower() in (*_TRUE, *_FALSE)):
         return True if text.lower() in _TRUE else False if text.lower() in _FALSE else text
     if kind is int:
         return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else text
@@ -213,6 +220,8 @@ def _checked(place: str, name: str, value: object) -> object:
         return value
     if kind is Size:
         return size(place, value)
+    if name == "read_auth":
+        return _indexes(place, value)
     if name in _TABLES:
         return _TABLES[name](place.removesuffix(f": {name.upper()}"), value)
     if get_origin(kind) is tuple:
@@ -221,7 +230,7 @@ def _checked(place: str, name: str, value: object) -> object:
             wrong(place, f"a list of {_ITEMS[name]}", value)
         if name == "trusted_proxies":
             return networks(place, items)
-        return patterns(place, items) if name == "reserved_names" else tuple(items)
+        return patterns(place, items) if name in _PATTERNS else tuple(items)
     if get_origin(kind) is Literal:
         choices = get_args(kind)
         return value if value in choices else wrong(place, " or ".join(map(repr, choices)), value)
@@ -234,6 +243,13 @@ def _checked(place: str, name: str, value: object) -> object:
     if "\0" in str(value):
         wrong(place, "a path without NUL characters", value)
     return Path(value) if str(value) else None
+
+
+def _indexes(place: str, value: object) -> object:
+    names = value.split() if isinstance(value, str) else value
+    if isinstance(value, bool) or (isinstance(names, list | tuple) and all(name in INDEXES for name in names)):
+        return names
+    return wrong(place, f"true, false, or some of {', '.join(INDEXES)}", value)
 
 
 def _address(place: str, name: str, value: str) -> str:

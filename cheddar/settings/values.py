@@ -10,7 +10,7 @@ from typing import NoReturn
 from urllib.parse import SplitResult
 
 from cheddar.errors import SettingsError
-from cheddar.names import PATTERNS, normalize_pattern
+from cheddar.names import INDEXES, PATTERNS, normalize_pattern
 
 #: Units of sizes in lower case: powers of 1000, and of 1024.
 _UNITS = {
@@ -71,6 +71,13 @@ def size(place: str, value: object) -> int:
         wrong(place, "a number of bytes, or a size such as 500MiB or 50GB", value)
     # Decimal: 1.1 GB are 1 100 000 000 bytes, and not one less.
     return int(Decimal(match["number"] or 0) * _UNITS[match["unit"].lower()])
+
+
+def reading_indexes(value: bool | Iterable[str]) -> tuple[str, ...]:
+    """The indexes that are meant by true (all), false (none), or their names."""
+    if isinstance(value, bool):
+        return INDEXES if value else ()
+    return tuple(index for index in INDEXES if index in value)
 
 
 def points_somewhere(parts: SplitResult) -> bool:

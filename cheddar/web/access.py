@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
-from attrs import define
+from attrs import define, field
 from klein import Klein
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -22,6 +22,7 @@ from cheddar.deferreds import shielded
 from cheddar.errors import BadCredentials, CheddarError, Forbidden, NotFound
 from cheddar.interfaces import ILogins, IPermissions
 from cheddar.model import TOKEN_USER, Action, Credentials, Identity
+from cheddar.names import is_project_name, normalize
 from cheddar.web.audited import Audited
 from cheddar.web.bodies import Delivery
 from cheddar.web.clients import counted_as
@@ -38,6 +39,10 @@ Endpoint = Callable[Concatenate[CheddarRequest, P], Awaitable[Response]]
 _OPEN = (Action.OBSERVE, Action.IDENTIFY)
 
 _log = Logger()
+
+
+class UnstatedRoute(Exception):
+    """A route was registered without saying what a request for it does: nobody has decided who may ask."""
 
 
 class InternalError(CheddarError):
@@ -106,7 +111,7 @@ class Access:
         """
         @return: who is asking.
         @raise BadCredentials: a login is wrong, or would be needed.
-        @raise TooOften: too many have failed. [Unavailable; Forbidden: a login does not help]
+        @raise TooOften: too many have failed. [Unavailable; Forbidden: a login does not help; NotFound]
         """
         if action not in (Action.READ, *_OPEN):
             self._check_origin(request)
@@ -114,22 +119,10 @@ class Access:
             address = request.client_address
             request.identity = await self._logins.identify(credentials_of(request), counted_as(address) or address)
         identity = request.identity or Identity()
-        self.decide(identity, action, index, project)
+        await self._permissions.check(identity, action, index, project)
+        if action is Action.READ:
+            request.sight = await self._permissions.sight(identity)
         return identity
-
-    def decide(self, identity: Identity, action: Action, index: str, project: str | None) -> None:
-        """
-        Plain call.
-
-        @raise BadCredentials: a login would be needed. [Forbidden: C{identity} may not do this]
-        """
-        if self._permissions.allows(identity, action, index, project):
-            return
-        if identity.anonymous:
-            raise BadCredentials("This needs a login: give a user name and a password, or an API token.")
-        raise Forbidden(
-            identity.beyond_scope(action, index, project) or f"{identity.name} may not {action.value} here."
-        )
 
     def _check_origin(self, request: CheddarRequest) -> None:
         # A browser sends the login it knows with whatever a page of another site makes it ask for; tools say neither.
@@ -152,6 +145,7 @@ class Routes:
     _delivery: Delivery
     _problems: Problems
     audited: Audited
+    _stated: dict[str, frozenset[str]] = field(factory=dict, init=False)
 
     def authorized_route(
         self, action: Action, rule: str, *, index: str = "combined", methods: tuple[str, ...] = ("GET", "HEAD")
@@ -192,10 +186,23 @@ class Routes:
             handle.__name__ = f"{endpoint.__module__}.{endpoint.__qualname__}"
             # The endpoint's name says what was decided: the rules and their actions can be read off the map.
             name = f"{action.value} {index} {' '.join(methods)} {rule}"
+            self._stated[name] = frozenset(methods)
             self._app.route(rule, methods=list(methods), endpoint=name)(handle)
             return endpoint
 
         return register
+
+    def check(self) -> None:
+        """
+        Every route there is went through L{authorized_route}, and answers no other methods than it said.
+
+        @raise UnstatedRoute: one did not.
+        """
+        for rule in self._app.url_map.iter_rules():
+            # A route that was made without methods answers all of them.
+            if set(self._stated.get(str(rule.endpoint), ())) != rule.methods:
+                methods = " ".join(sorted(rule.methods or ("every method",)))
+                raise UnstatedRoute(f"The route {rule.rule} ({methods}) states no action: use authorized_route.")
 
     def handle_errors(self) -> None:
         """Explain what no endpoint answers: unknown paths, other methods, and failures that nobody foresaw."""
@@ -222,4 +229,4 @@ class Routes:
 
 def _project_of(parts: dict[str, object]) -> str | None:
     project = parts.get("project")
-    return project if isinstance(project, str) else None
+    return normalize(project) if isinstance(project, str) and is_project_name(project) else None

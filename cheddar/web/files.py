@@ -11,9 +11,10 @@ from cheddar.interfaces import IStoredFile
 from cheddar.model import Action
 from cheddar.names import is_digest_segment, is_filename, is_project_name, normalize
 from cheddar.web.access import Routes
+from cheddar.web.indexes import Shown
 from cheddar.web.request import CheddarRequest
 from cheddar.web.responses import Response, page_etag
-from cheddar.web.simple import Indexes, for_scripts
+from cheddar.web.simple import for_scripts
 
 _METADATA = ".metadata"
 
@@ -21,25 +22,19 @@ _METADATA = ".metadata"
 _MOST_READINGS = 8
 
 
-def file_routes(routes: Routes, indexes: Indexes, private: bool) -> None:
-    """
-    Register the addresses of files.
+def file_routes(routes: Routes, shown: Shown) -> None:
+    """Register the addresses of files. What takes a login to get, the client's own cache alone may keep."""
 
-    @param private: whether reading needs a login: then only the client's own cache may keep what it got.
-    """
-    scope = "private" if private else "public"
-    for_ever = f"{scope}, max-age=365000000, immutable"
-
-    def file_response(file: IStoredFile, filename: str, etag: str, cache_control: str) -> Response:
+    def file_response(file: IStoredFile, filename: str, etag: str, private: bool, for_ever: bool) -> Response:
         return Response(
             file=file,
             content_type="application/octet-stream",
             etag=etag,
             # A date tells apart what lay at an address on different days; only a digest in it says that nothing else
             # ever does.
-            last_modified=file.published_at if cache_control == for_ever else None,
+            last_modified=file.published_at if for_ever else None,
             headers={
-                "Cache-Control": cache_control,
+                "Cache-Control": _kept(private, for_ever),
                 # A page among the files must not act in the name of this server.
                 "Content-Disposition": f"attachment; filename={quote(filename)}",
                 "Content-Security-Policy": "sandbox; default-src 'none'",
@@ -69,8 +64,8 @@ def file_routes(routes: Routes, indexes: Indexes, private: bool) -> None:
             raise NotFound("There is no such file.")
         if normalize(project) != project or request.path.endswith(b"/"):
             raise NotFound("There is no such file; its project's page has its address.")
-        part = indexes.named(index)
-        cache_control = f"{scope}, no-cache" if digest.startswith("url-") else for_ever
+        part, private = shown.to(request).named(index), request.private(index, project)
+        for_ever = not digest.startswith("url-")
         if beside == provenance.SUFFIX:
             raw = await part.provenance(project, filename, digest)
             # Whatever the digest in the address says: attestations may be added later (index hosted attestations,
@@ -79,7 +74,7 @@ def file_routes(routes: Routes, indexes: Indexes, private: bool) -> None:
                 body=raw,
                 content_type=provenance.CONTENT_TYPE,
                 etag=page_etag(raw),
-                headers={"Cache-Control": f"{scope}, no-cache", **for_scripts(private)},
+                headers={"Cache-Control": _kept(private, False), **for_scripts(private)},
             )
         if beside == _METADATA:
             raw = await part.core_metadata(project, filename, digest)
@@ -87,28 +82,36 @@ def file_routes(routes: Routes, indexes: Indexes, private: bool) -> None:
                 body=raw,
                 content_type="text/plain; charset=utf-8",
                 etag=page_etag(raw),
-                headers={"Cache-Control": cache_control, **for_scripts(private)},
+                headers={"Cache-Control": _kept(private, for_ever), **for_scripts(private)},
             )
-        return file_response(await part.file(project, filename, digest), filename, digest, cache_control)
+        return file_response(await part.file(project, filename, digest), filename, digest, private, for_ever)
 
     @routes.authorized_route(Action.READ, "/local/<filename>", index="local")
     async def original_address(request: CheddarRequest, filename: str) -> Response:
         # The original's way to a local file. It carries no digest, and a removed name may come back: ask each time.
+        local = shown.to(request).local
         for project in filenames.possible_projects(filename)[:_MOST_READINGS]:
             try:
-                files = (await indexes.local.project(project)).files
+                files = (await local.project(project)).files
             except NotFound:
                 continue
             for listed in files:
                 if listed.filename == filename:
-                    stored = await indexes.local.file(project, filename, digest_segment(listed))
-                    return file_response(stored, filename, listed.digests["sha256"], f"{scope}, no-cache")
+                    stored = await local.file(project, filename, digest_segment(listed))
+                    private = request.private("local", project)
+                    return file_response(stored, filename, listed.digests["sha256"], private, False)
         raise NotFound(f"No local project has a file {filename}.")
 
     @routes.authorized_route(Action.READ, "/remote/<path:path>", index="remote")
     async def original_remote_address(request: CheddarRequest, path: str) -> Response:
         _no_base(request)
         raise NotFound("There is nothing at this address.")
+
+
+def _kept(private: bool, for_ever: bool) -> str:
+    """Who may keep it, and whether without asking again."""
+    scope = "private" if private else "public"
+    return f"{scope}, max-age=365000000, immutable" if for_ever else f"{scope}, no-cache"
 
 
 def _no_base(request: CheddarRequest) -> None:

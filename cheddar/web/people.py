@@ -10,26 +10,26 @@ from cheddar.formats.negotiation import wants_legacy_json
 from cheddar.model import Action, normalize_version
 from cheddar.names import is_project_name, normalize
 from cheddar.web.access import Routes
+from cheddar.web.indexes import Shown
 from cheddar.web.pages import CONTENT_SECURITY_POLICY, Pages
 from cheddar.web.request import CheddarRequest
 from cheddar.web.responses import Response, page_etag
-from cheddar.web.simple import Indexes, argument, misspelled
+from cheddar.web.simple import argument, misspelled
 
 #: How many names a search shows.
 FOUND_MOST = 200
 
 
-def people_routes(routes: Routes, indexes: Indexes, pages: Pages, private: bool) -> None:
+def people_routes(routes: Routes, shown: Shown, pages: Pages) -> None:
     """Register the pages for people."""
-    scope = "private" if private else "public"
 
-    def page(body: bytes, content_type: str = "text/html; charset=utf-8") -> Response:
+    def page(private: bool, body: bytes, content_type: str = "text/html; charset=utf-8") -> Response:
         return Response(
             body=body,
             content_type=content_type,
             etag=page_etag(body),
             headers={
-                "Cache-Control": f"{scope}, max-age=0, must-revalidate",
+                "Cache-Control": f"{'private' if private else 'public'}, max-age=0, must-revalidate",
                 "Vary": "Accept, Authorization" if private else "Accept",
                 "Content-Security-Policy": CONTENT_SECURITY_POLICY,
             },
@@ -41,37 +41,41 @@ def people_routes(routes: Routes, indexes: Indexes, pages: Pages, private: bool)
 
     @routes.authorized_route(Action.READ, "/")
     async def home(request: CheddarRequest) -> Response:
+        indexes, private = shown.to(request), request.private("combined")
         history = await indexes.local.history()
         if as_json(request):
-            return page(legacy_json.history(history), "application/json")
+            return page(private, legacy_json.history(history), "application/json")
         query = (argument(request, "q") or "").strip()[:200]
         found, owned = None, False
         if query:
             wanted = normalize(query)
             names = await indexes.combined.project_names()
             found = tuple(sorted((name for name in names if wanted in name), key=lambda name: (len(name), name)))
-            owned = is_project_name(query) and await indexes.local.owns(wanted)
-        return page(pages.home(history, query, found[:FOUND_MOST] if found is not None else None, "", owned))
+            seen = request.sight is not None and request.sight.sees(wanted)
+            owned = is_project_name(query) and seen and await indexes.local.owns(wanted)
+        return page(private, pages.home(history, query, found[:FOUND_MOST] if found is not None else None, "", owned))
 
     @routes.authorized_route(Action.READ, "/project/<project>/")
     async def project(request: CheddarRequest, project: str) -> Response:
         elsewhere = misspelled(request, project)
         if elsewhere is not None:
             return elsewhere
-        found = await indexes.combined.project(project)
-        return page(pages.project(found, found.index == "local", "../../"))
+        found = await shown.to(request).combined.project(project)
+        private = request.private("combined", project) or request.private(found.index, project)
+        return page(private, pages.project(found, found.index == "local", "../../"))
 
     @routes.authorized_route(Action.READ, "/simple/<project>/<version>", index="local")
     async def release(request: CheddarRequest, project: str, version: str) -> Response:
         if not is_project_name(project):
             raise NotFound("That is not a valid project name.")
         name, version = normalize(project), normalize_version(version)
-        files, metadata = await indexes.local.release_metadata(name, version)
+        files, metadata = await shown.to(request).local.release_metadata(name, version)
+        private = request.private("local", name)
         if as_json(request):
-            return page(legacy_json.release(name, version, files, metadata), "application/json")
+            return page(private, legacy_json.release(name, version, files, metadata), "application/json")
         description = await pages.render_description(metadata) if metadata is not None else None
         root = "../" * (request.path.count(b"/") - 1)
-        return page(pages.release(name, version, files, metadata, description, root))
+        return page(private, pages.release(name, version, files, metadata, description, root))
 
     # hatch and flit print these addresses, below the one they uploaded to, for people to look at.
     @routes.authorized_route(Action.READ, "/<any(pypi, legacy):base>/<project>/")
@@ -83,7 +87,7 @@ def people_routes(routes: Routes, indexes: Indexes, pages: Pages, private: bool)
     @routes.authorized_route(Action.READ, "/<any(pypi, legacy):base>/<project>/<version>/", index="local")
     async def printed_release(request: CheddarRequest, base: str, project: str, version: str) -> Response:
         name, version = normalize(project), normalize_version(version)
-        await indexes.local.release_metadata(name, version)
+        await shown.to(request).local.release_metadata(name, version)
         return _elsewhere(request, f"simple/{name}/{quote(version)}")
 
     @routes.authorized_route(Action.OBSERVE, "/static/<name>")

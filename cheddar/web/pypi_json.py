@@ -13,49 +13,51 @@ from cheddar.formats.filenames import is_wheel
 from cheddar.model import Action, CoreMetadata, Project, normalize_version
 from cheddar.names import is_project_name, normalize
 from cheddar.web.access import Routes
+from cheddar.web.indexes import Indexes, Shown
 from cheddar.web.request import CheddarRequest
 from cheddar.web.responses import Response, page_etag
-from cheddar.web.simple import Indexes, for_scripts
+from cheddar.web.simple import for_scripts
 
 
 @define(eq=False)
 class Documents:
     """Puts a project's listing and its core metadata together."""
 
-    _indexes: Indexes
+    _shown: Shown
     _reactor: IReactorFromThreads
     _pool: ThreadPool
     _address: str
-    _private: bool
 
-    async def project(self, name: str) -> Response:
+    async def project(self, request: CheddarRequest, name: str) -> Response:
         """C{/pypi/<project>/json}. [NotFound, UpstreamUnavailable, UpstreamBroken]"""
-        project = await self._indexes.combined.project(name)
-        metadata = await self._metadata(project, pypi_json.newest(project))
+        indexes = self._shown.to(request)
+        project = await indexes.combined.project(name)
+        metadata = await self._metadata(indexes, project, pypi_json.newest(project))
         body = await deferToThreadPool(
             self._reactor, self._pool, pypi_json.render_project, project, metadata, self._address
         )
-        return self._page(body, project)
+        return self._page(request, body, project)
 
-    async def release(self, name: str, version: str) -> Response:
+    async def release(self, request: CheddarRequest, name: str, version: str) -> Response:
         """C{/pypi/<project>/<version>/json}. [NotFound, UpstreamUnavailable, UpstreamBroken]"""
-        project = await self._indexes.combined.project(name)
+        indexes = self._shown.to(request)
+        project = await indexes.combined.project(name)
         if version not in project.versions:
             raise NotFound(f"{name} has no release {version}.")
-        metadata = await self._metadata(project, version)
-        return self._page(pypi_json.render_release(project, version, metadata, self._address), project)
+        metadata = await self._metadata(indexes, project, version)
+        return self._page(request, pypi_json.render_release(project, version, metadata, self._address), project)
 
-    async def _metadata(self, project: Project, version: str) -> CoreMetadata | None:
+    async def _metadata(self, indexes: Indexes, project: Project, version: str) -> CoreMetadata | None:
         """What a release's files say of it; None where none of them says anything that can be had now."""
         if project.index == "local":
             try:
-                return (await self._indexes.local.release_metadata(project.name, version))[1]
+                return (await indexes.local.release_metadata(project.name, version))[1]
             except NotFound:
                 return None
         files = [file for file in project.files if file.version == version and file.core_metadata is not None]
         for file in sorted(files, key=lambda file: not is_wheel(file.filename)):
             try:
-                raw = await self._indexes.remote.core_metadata(project.name, file.filename, None)
+                raw = await indexes.remote.core_metadata(project.name, file.filename, None)
                 return await deferToThreadPool(self._reactor, self._pool, core_metadata.parse, raw)
             except StoreUnavailable:
                 raise
@@ -64,11 +66,12 @@ class Documents:
                 continue
         return None
 
-    def _page(self, body: bytes, project: Project) -> Response:
+    def _page(self, request: CheddarRequest, body: bytes, project: Project) -> Response:
+        private = request.private("combined", project.name) or request.private(project.index, project.name)
         headers = {
-            "Cache-Control": f"{'private' if self._private else 'public'}, max-age=0, must-revalidate",
-            **({"Vary": "Authorization"} if self._private else {}),
-            **for_scripts(self._private),
+            "Cache-Control": f"{'private' if private else 'public'}, max-age=0, must-revalidate",
+            **({"Vary": "Authorization"} if private else {}),
+            **for_scripts(private),
         }
         if project.index == "local":
             # bandersnatch takes a document without it, or with a lower one than the list promised, for an old copy.
@@ -81,11 +84,11 @@ def pypi_json_routes(routes: Routes, documents: Documents) -> None:
 
     @routes.authorized_route(Action.READ, "/pypi/<project>/json")
     async def project_document(request: CheddarRequest, project: str) -> Response:
-        return await documents.project(_normalized(project))
+        return await documents.project(request, _normalized(project))
 
     @routes.authorized_route(Action.READ, "/pypi/<project>/<version>/json")
     async def release_document(request: CheddarRequest, project: str, version: str) -> Response:
-        return await documents.release(_normalized(project), normalize_version(version))
+        return await documents.release(request, _normalized(project), normalize_version(version))
 
 
 def _normalized(project: str) -> str:

@@ -29,7 +29,7 @@ from cheddar import metrics
 from cheddar.errors import CheddarError, Invalid, TooLarge
 from cheddar.formats.upload_form import ParsedForm
 from cheddar.interfaces import IFileWriter
-from cheddar.model import Identity
+from cheddar.model import Identity, Sight
 from cheddar.web.access_log import access_line
 from cheddar.web.channel import Census, Limits, PacedChannel
 from cheddar.web.responses import Response, header_value
@@ -81,6 +81,7 @@ class Incoming(Protocol):
 class CheddarRequest(Request):
     """
     @ivar identity: who is asking, once that is known.
+    @ivar sight: what it may read, once that is known.
     @ivar incoming: the upload that the body is, if it is one.
     @ivar gone: whether the client has left.
     @ivar received: bytes of the body so far.
@@ -89,6 +90,7 @@ class CheddarRequest(Request):
     """
 
     identity: Identity | None = None
+    sight: Sight | None = None
     incoming: Incoming | None = None
     gone = False
     waits = False
@@ -155,6 +157,10 @@ class CheddarRequest(Request):
         if self.incoming is not None:
             self.incoming.body_received()
         super().requestReceived(command, path, version)
+
+    def private(self, index: str, project: str | None = None) -> bool:
+        """Whether what an index answers depends on a login (L{Sight.depends}): no cache may give it to others."""
+        return self.sight is None or self.sight.depends(index, project)
 
     def small_body(self) -> bytes:
         """The body of a request that is no upload."""

@@ -10,11 +10,12 @@ from twisted.python.threadpool import ThreadPool
 from cheddar.errors import NotFound
 from cheddar.formats import legacy_json, simple_html, simple_json
 from cheddar.formats.negotiation import Choice, choose_simple
-from cheddar.interfaces import IIndex, IPublishable
-from cheddar.model import Action, Listed, Project, ProjectList
+from cheddar.interfaces import IIndex
+from cheddar.model import Action, Project, ProjectList
 from cheddar.names import is_project_name, normalize
 from cheddar.web.access import Routes
 from cheddar.web.errors import NotAcceptable
+from cheddar.web.indexes import Shown
 from cheddar.web.modified import Sightings
 from cheddar.web.rendered import Rendered, RenderedPages
 from cheddar.web.request import CheddarRequest
@@ -27,34 +28,6 @@ _RENDER_ELSEWHERE_FROM = 200
 _OLDEST = 2**31
 
 OFFERED = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html, text/html, application/json"
-
-
-@define(eq=False)
-class Indexes:
-    """The three indexes, by the name that addresses have."""
-
-    local: IPublishable
-    remote: IIndex
-    combined: IIndex
-
-    def named(self, name: str) -> IIndex:
-        """The index called C{name}. @raise NotFound: there is none."""
-        for index in (self.local, self.remote, self.combined):
-            if index.name == name:
-                return index
-        raise NotFound(f"There is no index {name}.")
-
-    async def listed(self, name: str) -> ProjectList:
-        """
-        The projects of the index called C{name}, local ones with their serials: a mirror goes by these, and takes
-        upstream's projects from upstream. Where both are on the list, it has no serial itself.
-        """
-        counted = await self.local.listed()
-        if name == self.local.name:
-            return counted
-        names = await self.named(name).project_names()
-        serials = {project.name: project.serial for project in counted.projects if name == self.combined.name}
-        return ProjectList(tuple(Listed(project, serials.get(project)) for project in names))
 
 
 def negotiated(request: CheddarRequest) -> Choice:
@@ -82,9 +55,14 @@ def redirect(request: CheddarRequest, path: str) -> Response:
     for names and slashes only: those stay true.
     """
     query = request.uri.partition(b"?")[2].decode("latin-1")
+    scope = "private, " if request.sight is None or request.sight.closed else ""
     return Response(
         status=301,
-        headers={"Location": f"{path}?{query}" if query else path, "Vary": "Accept", "Cache-Control": "max-age=3600"},
+        headers={
+            "Location": f"{path}?{query}" if query else path,
+            "Vary": "Accept",
+            "Cache-Control": f"{scope}max-age=3600",
+        },
     )
 
 
@@ -126,7 +104,6 @@ class SimplePages:
 
     _reactor: IReactorFromThreads
     _pool: ThreadPool
-    _private: bool
     _sightings: Sightings
     _address: str
     _clock: IReactorTime
@@ -138,20 +115,22 @@ class SimplePages:
         etag: str,
         choice: Choice,
         page: tuple[str, ...],
+        private: bool,
         serial: int | None = None,
         change: int | None = None,
     ) -> Response:
         """
         @param page: which page it is, in every format.
+        @param private: whether it depends on a login.
         @param serial: what mirrors take for a promise about the page, or None.
         @param change: the number of the last change, where there is one: what was changed back is not unchanged.
         """
         # max-age=0: pip keeps what it may keep, and would not see a fresh upload.
-        scope = "private" if self._private else "public"
+        scope = "private" if private else "public"
         headers = {
             "Cache-Control": f"{scope}, max-age=0, must-revalidate",
-            "Vary": "Accept, Authorization" if self._private else "Accept",
-            **for_scripts(self._private),
+            "Vary": "Accept, Authorization" if private else "Accept",
+            **for_scripts(private),
         }
         if serial is not None:
             headers["X-PyPI-Last-Serial"] = str(serial)
@@ -163,25 +142,23 @@ class SimplePages:
             headers=headers,
         )
 
-    def sent_on(self, redirect: Response) -> Response:
-        """A redirect to a page: scripts that may read the page may follow it."""
-        return evolve(redirect, headers={**redirect.headers, **for_scripts(self._private)})
-
-    async def names(self, index: str, listing: ProjectList, choice: Choice) -> Response:
+    async def names(self, request: CheddarRequest, index: str, listing: ProjectList, choice: Choice) -> Response:
         """The project list of the index of that name."""
         body = await deferToThreadPool(self._reactor, self._pool, _render_list, listing, choice)
-        return self._page(body, page_etag(body), choice, (index,), listing.serial, listing.serial)
+        private = request.private(index)
+        return self._page(body, page_etag(body), choice, (index,), private, listing.serial, listing.serial)
 
-    async def project(self, index: IIndex, name: str, root: str, choice: Choice) -> Response:
+    async def project(self, request: CheddarRequest, index: IIndex, name: str, root: str, choice: Choice) -> Response:
         """A project's page; C{root} is the way from it to the root of the server."""
         project = await index.project(name)
+        private = request.private(index.name, name) or request.private(project.index, name)
         page = self._rendered.find(root, choice, project)
         if page is None:
             page = await self._render(project, root, choice)
             self._rendered.keep(root, choice, page)
         # Mirrors take the serial for a promise about the page: it is true where all of the page is in the store.
         serial = project.serial if index.name == "local" else None
-        response = self._page(page.body, page.etag, choice, (index.name, root, name), serial, project.serial)
+        response = self._page(page.body, page.etag, choice, (index.name, root, name), private, serial, project.serial)
         headers = {**response.headers, **self._age(project)}
         return evolve(response, headers=headers, compressed=self._rendered.compressed(root, choice, page))
 
@@ -196,6 +173,12 @@ class SimplePages:
         if len(project.files) < _RENDER_ELSEWHERE_FROM:
             return _render(project, root, self._address, choice)
         return await deferToThreadPool(self._reactor, self._pool, _render, project, root, self._address, choice)
+
+
+def _sent_on(request: CheddarRequest, redirect: Response) -> Response:
+    """A redirect to a page: scripts that may read the page may follow it."""
+    private = request.sight is None or bool(request.sight.closed)
+    return evolve(redirect, headers={**redirect.headers, **for_scripts(private)})
 
 
 def _render_list(listing: ProjectList, choice: Choice) -> bytes:
@@ -216,23 +199,23 @@ def _render(project: Project, root: str, address: str, choice: Choice) -> Render
     return Rendered(project, body, page_etag(body))
 
 
-def simple_routes(routes: Routes, indexes: Indexes, pages: SimplePages) -> None:
+def simple_routes(routes: Routes, shown: Shown, pages: SimplePages) -> None:
     """Register the Simple API of every index."""
 
     async def names_page(request: CheddarRequest, index: str) -> Response:
         choice = negotiated(request)
         refuse_double_slash(request)
         if not request.path.endswith(b"/"):
-            return pages.sent_on(redirect(request, request.path.rpartition(b"/")[2].decode() + "/"))
-        return await pages.names(index, await indexes.listed(index), choice)
+            return _sent_on(request, redirect(request, request.path.rpartition(b"/")[2].decode() + "/"))
+        return await pages.names(request, index, await shown.to(request).listed(index), choice)
 
     async def project_page(request: CheddarRequest, index: str, project: str) -> Response:
         choice = negotiated(request)
         elsewhere = misspelled(request, project)
         if elsewhere is not None:
-            return pages.sent_on(elsewhere)
+            return _sent_on(request, elsewhere)
         root = "../" * (request.path.count(b"/") - 1)
-        return await pages.project(indexes.named(index), project, root, choice)
+        return await pages.project(request, shown.to(request).named(index), project, root, choice)
 
     @routes.authorized_route(Action.READ, "/simple/", index="combined")
     async def combined_names(request: CheddarRequest) -> Response:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import frozen
 from klein import Klein
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
@@ -12,25 +14,28 @@ from cheddar.interfaces import (
     IFileStorage,
     IIndex,
     ILogins,
+    IOwningIndex,
     IPermissions,
     IPublishable,
     IStore,
     ITrustedPublishing,
     IUpstreams,
 )
+from cheddar.model import Sight
 from cheddar.web.access import Access, Routes
 from cheddar.web.audited import Audited
 from cheddar.web.bodies import Delivery
 from cheddar.web.channel import Limits
 from cheddar.web.errors import Problems
 from cheddar.web.files import file_routes
+from cheddar.web.indexes import Shown
 from cheddar.web.manage import manage_routes
 from cheddar.web.modified import Sightings
 from cheddar.web.pages import Pages
 from cheddar.web.people import people_routes
 from cheddar.web.pypi_json import Documents, pypi_json_routes
 from cheddar.web.request import CheddarRequest, CheddarSite
-from cheddar.web.simple import Indexes, SimplePages, simple_routes
+from cheddar.web.simple import SimplePages, simple_routes
 from cheddar.web.status import status_routes
 from cheddar.web.trusted_publishing import trusted_publishing_routes
 from cheddar.web.upload import IncomingUpload, upload_routes
@@ -41,19 +46,20 @@ class Behind:
     """
     What stands behind the HTTP surface.
 
-    @ivar local: the local index. @ivar remote: the remote one. @ivar combined: both.
+    @ivar local: the local index. @ivar remote: the remote one.
+    @ivar view: the local one, and both combined, as somebody sees them.
     @ivar logins: knows who somebody is. @ivar permissions: knows what they may do.
     @ivar store: asked whether it answers. @ivar storage: where uploads go. @ivar cache: where upstream's files are.
     @ivar audit: where changes are noted.
     @ivar upstreams: shown in readiness. @ivar address: the address that users see, with a slash at its end.
     @ivar publishing: gives tokens to trusted publishers; None: there are none.
-    @ivar private: whether reading needs a login. @ivar max_upload: the largest file, in bytes.
+    @ivar max_upload: the largest file, in bytes.
     @ivar limits: what a client may take of connections and time.
     """
 
     local: IPublishable
     remote: IIndex
-    combined: IIndex
+    view: Callable[[Sight], tuple[IOwningIndex, IIndex]]
     logins: ILogins
     permissions: IPermissions
     store: IStore
@@ -63,7 +69,6 @@ class Behind:
     upstreams: IUpstreams
     publishing: ITrustedPublishing | None
     address: str
-    private: bool
     max_upload: int
     limits: Limits = Limits()
 
@@ -78,25 +83,25 @@ def make_site(behind: Behind, reactor: IReactorFromThreads, clock: IReactorTime,
     pages = Pages(behind.address, bool(states), reactor, pool, offline)
     problems = Problems(pages.problem)
     access = Access(behind.logins, behind.permissions, behind.address)
-    indexes = Indexes(behind.local, behind.remote, behind.combined)
+    shown = Shown(behind.view, behind.remote)
     app = Klein()
     # A slash more or less is redirected by the endpoints themselves: werkzeug would build an absolute address from
     # the request's Host.
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     routes = Routes(app, access, Delivery(reactor, pool), problems, Audited(behind.audit, clock))
-    simple = SimplePages(reactor, pool, behind.private, Sightings(clock), behind.address, clock)
-    simple_routes(routes, indexes, simple)
-    file_routes(routes, indexes, behind.private)
+    simple_routes(routes, shown, SimplePages(reactor, pool, Sightings(clock), behind.address, clock))
+    file_routes(routes, shown)
     upload_routes(routes, behind.local)
     manage_routes(routes, behind.local)
-    people_routes(routes, indexes, pages, behind.private)
-    pypi_json_routes(routes, Documents(indexes, reactor, pool, behind.address, behind.private))
+    people_routes(routes, shown, pages)
+    pypi_json_routes(routes, Documents(shown, reactor, pool, behind.address))
     status_routes(routes, behind.store, behind.local, behind.storage, behind.cache, behind.upstreams)
     trusted_publishing_routes(routes, behind.publishing, behind.address)
     routes.handle_errors()
+    routes.check()
 
     def receive(request: CheddarRequest, length: int | None) -> IncomingUpload:
-        return IncomingUpload(request, access, behind.storage, behind.max_upload, length)
+        return IncomingUpload(request, access, behind.local, behind.storage, routes.audited, behind.max_upload, length)
 
     return CheddarSite(app.resource(), clock, receive, problems.response, behind.limits)

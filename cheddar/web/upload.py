@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from cheddar import metrics
 from cheddar.deferreds import returns_deferred
-from cheddar.errors import AlreadyExists, CheddarError, Gone, Invalid, TooLarge
+from cheddar.errors import AlreadyExists, BadCredentials, CheddarError, Forbidden, Gone, Invalid, Reserved, TooLarge
 from cheddar.formats import filenames
 from cheddar.formats.upload_form import ParsedForm, UploadFormParser
 from cheddar.interfaces import IFileStorage, IFileWriter, IPublishable, IUpload
@@ -53,7 +53,9 @@ class IncomingUpload:
 
     _request: CheddarRequest
     _access: Access
+    _local: IPublishable
     _storage: IFileStorage
+    _audited: Audited
     _max_file: int
     _length: int | None
     _expect: bool = field(default=False, init=False)
@@ -66,7 +68,7 @@ class IncomingUpload:
     _outcome: ParsedForm | CheddarError | Failure | None = field(default=None, init=False)
     _waiter: Deferred[None] | None = field(default=None, init=False)
     _aborted: bool = field(default=False, init=False)
-    _project_decided: bool = field(default=False, init=False)
+    _project: str = field(default="", init=False)
 
     _log = Logger()
 
@@ -126,18 +128,21 @@ class IncomingUpload:
         if self._outcome is None and self._parser is not None:
             try:
                 self._parser.feed(data)
-                self._decide_project(self._parser)
             except Exception:  # noqa: BLE001  # the sender is told, and the log if it is no CheddarError
                 self._failed(Failure())
+            if not self._project and self._outcome is None:
+                self._check_name(self._parser.fields.get("name", ()))
 
-    def _decide_project(self, parser: UploadFormParser) -> None:
-        """As soon as the form names it: what still comes need not be kept for a refusal. [Forbidden]"""
-        if self._project_decided:
-            return
-        names = parser.fields.get("name", ())
+    def _check_name(self, names: tuple[str, ...]) -> None:
+        """
+        The form may have named the project: whoever may not upload to it need not send the rest. This spares bytes, and
+        decides nothing: the form and its file are looked at when they are whole.
+        """
         if names and is_project_name(names[0]):
-            self._project_decided = True
-            self._access.decide(self._request.identity or Identity(), Action.UPLOAD, "local", normalize(names[0]))
+            self._project = normalize(names[0])
+            self._pause()
+            right = self._local.check_publisher(self._project, self._request.identity or Identity())
+            right.addErrback(self._failed).addBoth(lambda _: self._resume())
 
     def _take(self, data: bytes) -> None:
         if self._writer is not None:
@@ -150,7 +155,6 @@ class IncomingUpload:
         if self._outcome is None and self._parser is not None:
             try:
                 form = self._parser.finish()
-                self._decide_project(self._parser)
                 self._settle(form)
             except Exception:  # noqa: BLE001  # the sender is told, and the log if it is no CheddarError
                 self._failed(Failure())
@@ -169,6 +173,11 @@ class IncomingUpload:
             if self._admission is not None and not self._admission.called:
                 self._admission.errback(outcome)
             if isinstance(outcome, CheddarError):
+                if isinstance(outcome, Forbidden | Reserved | BadCredentials):
+                    noted = self._audited.refused(self._request, Action.UPLOAD, self._project, outcome)
+                    Deferred.fromCoroutine(noted).addErrback(
+                        lambda failure: self._log.failure("A refusal is not in the audit log", failure=failure)
+                    )
                 self._request.refuse(outcome)
             elif not self._complete:
                 self._log.failure("An upload failed", failure=outcome)

@@ -13,6 +13,8 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.python.threadpool import ThreadPool
 
+from cheddar.auth.known_rights import KnownRights
+from cheddar.auth.permissions import Permissions
 from cheddar.deferreds import returns_deferred
 from cheddar.errors import NoRoom, NotFound, StoreUnavailable, Unavailable
 from cheddar.index.local import LocalIndex
@@ -49,7 +51,10 @@ class Ours:
         projects = projects or self.store.projects
         storage = storage or self.storage
         memory = StoreMemory(projects, storage, Clock())
-        return LocalIndex(projects, memory, storage, self._reactor, Clock(), self.pool)
+        permissions = Permissions(
+            KnownRights(self.store.rights, self._reactor), self.store.accounts.grants, self.store.projects.owned_names
+        )
+        return LocalIndex(projects, memory, storage, self._reactor, Clock(), self.pool, permissions)
 
     @returns_deferred
     async def publish(self, index: LocalIndex, filename: str, content: bytes) -> None:

@@ -9,6 +9,7 @@ import pytest
 from attrs import fields_dict
 
 from cheddar.errors import SettingsError
+from cheddar.names import INDEXES
 from cheddar.settings import Loaded, Settings, describe, load, public_index
 from cheddar.settings.values import hide_userinfo
 
@@ -95,7 +96,7 @@ def test_toml_sets_every_kind_of_value_in_upper_or_lower_case(tmp_path: Path) ->
         index_url="",
         data_dir=Path("/srv/data"),
         listen=("tcp:1", "unix:/run/a b"),
-        read_auth=True,
+        read_auth=INDEXES,
         max_upload=1000,
         filename_reuse="never",
     )
@@ -155,7 +156,10 @@ def test_a_python_settings_file_is_never_executed(tmp_path: Path) -> None:
         ("port = 65536", "PORT: must be a port number, at most 65535, and is 65536"),
         ("get_timeout = 1.5", "GET_TIMEOUT: must be a whole number of 1 or more, and is 1.5"),
         ("history_size = -1", "HISTORY_SIZE: must be a whole number of 1 or more, and is -1"),
-        ("read_auth = 'yes'", "READ_AUTH: must be true or false, and is 'yes'"),
+        ("read_auth = 'yes'", "READ_AUTH: must be true, false, or some of local, remote, combined, and is 'yes'"),
+        ("read_auth = ['local', 'locale']", "READ_AUTH: must be true, false, or some of local, remote, combined, and"),
+        ("private_projects = ['*']", "PRIVATE_PROJECTS: must be a list, each of it a project name, or the beginning"),
+        ("create_projects = 'all'", "CREATE_PROJECTS: must be 'users' or 'granted' or 'admins', and is 'all'"),
         ("data_dir = 1", "DATA_DIR: must be a string, and is 1"),
         ("data_dir = ''", "DATA_DIR: must be the path of a directory, and is ''"),
         ("filename_reuse = 'maybe'", "FILENAME_REUSE: must be 'allow' or 'never', and is 'maybe'"),
@@ -196,11 +200,27 @@ def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
             loaded(tmp_path / name)
 
 
+def test_reading_may_take_a_login_in_some_indexes(tmp_path: Path) -> None:
+    """true and false are all and none; indexes are named in a list, in a file or in the environment."""
+    for text, expected in (
+        ("true", INDEXES),
+        ("false", ()),
+        ("[]", ()),
+        ('["combined", "local"]', ("local", "combined")),
+    ):
+        (tmp_path / "cheddar.toml").write_text(f"read_auth = {text}")
+        assert loaded(tmp_path / "cheddar.toml").settings.read_auth == expected
+    settings = loaded(environ={"CHEDDAR_READ_AUTH": "remote local"}).settings
+    assert settings.read_auth == ("local", "remote")
+    rows = {name: value for name, value, _ in describe(settings, {})}
+    assert rows["READ_AUTH"] == "local remote"
+
+
 def test_environment_values_are_read_by_the_settings_type() -> None:
     """In the environment: numbers in digits, true/false/1/0/yes/no, endpoints apart by spaces, empty for none."""
     for text, expected in (("true", True), ("1", True), ("YES", True), ("False", False), ("0", False), ("no", False)):
         environ = {"CHEDDAR_READ_AUTH": text}
-        assert loaded(environ=environ).settings.read_auth is expected
+        assert loaded(environ=environ).settings.read_auth == (INDEXES if expected else ())
         # The setting's own default does not hide a value that is not read.
         assert loaded(environ=environ).origins["read_auth"] == "CHEDDAR_READ_AUTH"
     settings = loaded(

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import attrs
 import pytest
 import pytest_twisted
+from klein import Klein
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.web.test.requesthelper import DummyChannel
+from werkzeug.routing import Rule
 
 from cheddar.auth.passwords import hash_password
 from cheddar.errors import NotFound
 from cheddar.model import User
 from cheddar.settings import Settings
-from cheddar.web.access import to_its_end
+from cheddar.web import site
+from cheddar.web.access import Routes, UnstatedRoute, to_its_end
 from cheddar.web.request import CheddarRequest
+from cheddar.web.status import status_routes
 from tests.support.distributions import make_wheel
 from tests.support.server import PASSWORD, USER, CheddarHere, basic, upload_form
 
@@ -124,6 +128,38 @@ async def test_every_route_states_its_action(private: CheddarHere) -> None:
         "/<any(pypi, legacy):base>/<project>/<version>/",
     }
     assert {rule for rule, methods, *_ in ROUTES if "GET" in methods} - set(ADDRESSES) == others
+
+
+async def test_a_route_without_an_action_stops_the_start(
+    settings: Settings, reactor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A route that was registered around the one way, or answers more methods than it said: nothing is served."""
+
+    def added(change: Callable[[Klein], object]) -> None:
+        def register(routes: Routes, *args: Any) -> None:
+            status_routes(routes, *args)
+            change(routes._app)
+
+        monkeypatch.setattr(site, "status_routes", register)
+
+    def more_methods(app: Klein) -> None:
+        rule = next(app.url_map.iter_rules())
+        app.url_map.add(Rule("/also", methods=["POST"], endpoint=rule.endpoint))
+
+    for change, route in (
+        (lambda app: app.route("/around")(lambda request: b""), "/around"),
+        (more_methods, r"/also \(POST\)"),
+        (lambda app: None, None),
+    ):
+        added(change)
+        server = CheddarHere(settings, reactor)
+        if route is None:
+            await server.start()  # the control
+        else:
+            with pytest.raises(UnstatedRoute, match=route):
+                await server.service._start()
+        await server.service.stopService()
+        server._clients.stop()
 
 
 @pytest.mark.deadline(60)

@@ -16,6 +16,7 @@ from twisted.internet.threads import deferToThread
 from twisted.python.threadpool import ThreadPool
 
 from cheddar.auth.attempts import Attempts
+from cheddar.auth.known_rights import KnownRights
 from cheddar.auth.logins import LimitedLogins
 from cheddar.auth.passwords import PasswordAuthenticator, hash_password
 from cheddar.auth.permissions import Permissions
@@ -541,17 +542,16 @@ async def test_a_failure_nobody_foresaw(cheddar: CheddarHere, reactor: Any, noth
     behind = Behind(
         local=index,
         remote=index,
-        combined=index,
+        view=lambda sight: (index, index),
         logins=LimitedLogins(PasswordAuthenticator(store.accounts, reactor, reactor, pool), Attempts(reactor)),
         audit=index,
-        permissions=Permissions(),
+        permissions=Permissions(KnownRights(store.rights, reactor), store.accounts.grants, store.projects.owned_names),
         store=store,
         storage=index,
         cache=index,
         upstreams=Upstreams(),
         publishing=None,
         address="http://cheddar.example/",
-        private=False,
         max_upload=1,
     )
     port = reactor.listenTCP(0, make_site(behind, reactor, reactor, pool), interface="127.0.0.1")

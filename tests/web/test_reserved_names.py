@@ -12,7 +12,7 @@ import pytest_twisted
 from twisted.internet.task import deferLater
 
 from cheddar.auth.passwords import hash_password
-from cheddar.model import User
+from cheddar.model import Right, Role, User
 from cheddar.settings import Settings
 from tests.support.distributions import make_sdist, make_wheel, sha256
 from tests.support.server import JSON, USER, Answer, CheddarHere, basic, upload_form
@@ -224,10 +224,12 @@ async def test_a_grant_is_for_the_names_it_covers(reserving: CheddarHere, publis
 async def test_a_project_that_is_there_goes_on(
     cheddar: CheddarHere, reserving: CheddarHere, publish: Publish, upstream: EvilUpstream
 ) -> None:
-    """Who may upload may upload to a project that is there, granted or not; a name given up is reserved again."""
+    """Who may upload to a project that is there goes on, granted or not; a name given up is reserved again."""
     assert (await cheddar.upload(*make_wheel("acme-old", "1.0"))).status == 200
     offer(upstream, "acme-old")
     assert (await publish("acme-old", "1.1")).status == 200
+    assert (await publish("acme-old", "1.2", by="bob")).status == 403, "it is whose it was before"
+    await reserving.service.store.rights.put(Right("bob", Role.MAINTAINER, "acme-old"))
     assert (await publish("acme-old", "1.2", by="bob")).status == 200
     document = (await reserving.ask("GET", "/simple/acme-old/", headers={"Accept": JSON})).json()
     assert document["versions"] == ["1.0", "1.1", "1.2"]

@@ -17,6 +17,7 @@ from cheddar.store.redis.events import RedisEvents
 from cheddar.store.redis.leases import RedisLeases
 from cheddar.store.redis.pages import RedisPages
 from cheddar.store.redis.projects import RedisProjects
+from cheddar.store.redis.rights import RedisRights
 from cheddar.store.redis.tokens import RedisTokens
 
 __all__ = ["RedisStore"]
@@ -44,6 +45,7 @@ class RedisStore:
     projects: RedisProjects = field(init=False)
     pages: RedisPages = field(init=False)
     accounts: RedisAccounts = field(init=False)
+    rights: RedisRights = field(init=False)
     tokens: RedisTokens = field(init=False)
     leases: RedisLeases = field(init=False)
     events: RedisEvents = field(init=False)
@@ -55,6 +57,7 @@ class RedisStore:
         self.projects = RedisProjects(self._connection, self.history_size)
         self.pages = RedisPages(self._connection)
         self.accounts = RedisAccounts(self._connection)
+        self.rights = RedisRights(self._connection)
         self.tokens = RedisTokens(self._connection)
         self.leases = RedisLeases(self._connection)
         self.events = RedisEvents(self._connection, self.events_kept)

@@ -11,6 +11,8 @@ from cheddar.interfaces import IAccountStore
 from cheddar.model import User
 from cheddar.store.redis import keys
 from cheddar.store.redis.connection import RedisConnection
+from cheddar.store.redis.rights import KEYS
+from cheddar.store.redis.rights_scripts import FORGET_USER
 
 _REPLACE = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -18,21 +20,26 @@ redis.call('SET', KEYS[1], ARGV[2])
 return 1
 """
 
-# KEYS: the user, its grants, the ids of its tokens; ARGV[1]: what the keys of tokens begin with.
-_FORGET = """
+# KEYS: serial of roles, roles, groups, the user, its grants, the ids of its tokens; ARGV: its name, what the keys of
+# tokens begin with, its password. A user that redis-cli removed has left behind what it was given: the next of that
+# name gets none of it.
+_FORGET = (
+    FORGET_USER
+    + """
 local function forget()
-  redis.call('DEL', KEYS[2])
-  for _, id in ipairs(redis.call('SMEMBERS', KEYS[3])) do redis.call('DEL', ARGV[1] .. id) end
-  redis.call('DEL', KEYS[3])
+  redis.call('DEL', KEYS[5])
+  for _, id in ipairs(redis.call('SMEMBERS', KEYS[6])) do redis.call('DEL', ARGV[2] .. id) end
+  redis.call('DEL', KEYS[6])
+  forget_user(ARGV[1])
 end
 """
-# A user that redis-cli removed has left grants and tokens behind: the next of that name gets none.
+)
 # SET goes first: a Redis without room refuses a script at its first change, if at all.
 _PUT = (
     _FORGET
     + """
-local known = redis.call('EXISTS', KEYS[1])
-redis.call('SET', KEYS[1], ARGV[2])
+local known = redis.call('EXISTS', KEYS[4])
+redis.call('SET', KEYS[4], ARGV[3])
 if known == 0 then forget() end
 """
 )
@@ -40,7 +47,7 @@ _REMOVE = (
     _FORGET
     + """
 forget()
-return redis.call('DEL', KEYS[1])
+return redis.call('DEL', KEYS[4])
 """
 )
 _GRANTS = """
@@ -76,8 +83,8 @@ class RedisAccounts:
 
     @returns_deferred
     async def put_user(self, user: User) -> None:
-        """Add a user, or replace it."""
-        await self._connection.script(_PUT, _keys(user.name), (keys.TOKEN, user.password))
+        """Add a user, or replace it; one who is new begins without roles."""
+        await self._connection.script(_PUT, (*KEYS, *_keys(user.name)), (user.name, keys.TOKEN, user.password))
 
     @returns_deferred
     async def replace_password(self, name: str, old: str, new: str) -> bool:
@@ -86,8 +93,11 @@ class RedisAccounts:
 
     @returns_deferred
     async def remove_user(self, name: str) -> bool:
-        """Remove a user, what it was granted, and its tokens. @return: whether there was one."""
-        return bool(await self._connection.script(_REMOVE, _keys(name), (keys.TOKEN,)))
+        """
+        Remove a user, what it was granted, its tokens, its roles and its place in groups. @return: whether there was
+        one.
+        """
+        return bool(await self._connection.script(_REMOVE, (*KEYS, *_keys(name)), (name, keys.TOKEN)))
 
     @returns_deferred
     async def grants(self, user: str) -> tuple[str, ...]:

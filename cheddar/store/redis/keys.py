@@ -30,6 +30,12 @@ EVENTS = "cheddar.2.events"
 EVENT_ORDER = "cheddar.2.event-order"
 EVENT_NUMBER = "cheddar.2.event-number"
 EVENT_OPERATIONS = "cheddar.2.event-operations"
+#: The number of the last change of roles and groups.
+RIGHTS_SERIAL = "cheddar.2.rights-serial"
+#: Hash: target -> lines of a role, a space, and its holder.
+RIGHTS = "cheddar.2.rights"
+#: Hash: group -> lines of its users.
+GROUPS = "cheddar.2.groups"
 
 
 def files(project: str) -> str:

@@ -11,10 +11,10 @@ from attrs import define, evolve
 from zope.interface import implementer
 
 from cheddar.deferreds import returns_deferred
-from cheddar.errors import AlreadyExists, Invalid, NotFound, StoreUnavailable
+from cheddar.errors import AlreadyExists, Founded, Invalid, NotFound, StoreUnavailable
 from cheddar.formats.records import assemble_project, dump_file, dump_status, load_files, load_status
 from cheddar.interfaces import IProjectStore
-from cheddar.model import File, Listed, Project, ProjectList, Release, Selector
+from cheddar.model import File, Listed, Project, ProjectList, Release, Role, Selector
 from cheddar.store.marks import keep_marks, refuse_closed
 from cheddar.store.redis import keys, scripts
 from cheddar.store.redis.connection import RedisConnection
@@ -53,8 +53,10 @@ class RedisProjects:
         return await self._read(name)
 
     @returns_deferred
-    async def add_file(self, project: str, display_name: str, file: File, allow_reuse: bool) -> None:
-        """Add a file, make the name taken, note it in the history. [AlreadyExists, Forbidden]"""
+    async def add_file(
+        self, project: str, display_name: str, file: File, allow_reuse: bool, founder: str | None = None
+    ) -> None:
+        """Add a file, make the name taken, note it in the history. [AlreadyExists, Founded, Forbidden]"""
         uploaded_at = file.upload_time or datetime.now(timezone.utc)
         outcome = await self._change(
             scripts.ADD_FILE,
@@ -67,9 +69,12 @@ class RedisProjects:
             _member(project, file.version),
             uploaded_at.isoformat(),
             str(self.history_size),
+            "" if founder is None else f"{Role.OWNER.value} {founder}" if founder else " ",
         )
         if isinstance(outcome, bytes) and outcome.startswith(b"["):
             refuse_closed(project, outcome.decode())
+        if outcome == b"founded":
+            raise Founded(f"Somebody else has created {project} at the same moment.")
         if outcome == b"exists":
             raise AlreadyExists(
                 f"{project} has a file {file.filename} already: files are not replaced, publish a new version."
@@ -199,6 +204,8 @@ def _keys(project: str) -> Sequence[str]:
         keys.files(project),
         keys.used(project),
         keys.STATUSES,
+        keys.RIGHTS_SERIAL,
+        keys.RIGHTS,
     )
 
 

@@ -2,10 +2,13 @@
 Changes of local projects as Lua scripts: Redis runs each whole, and nothing between.
 
 C{KEYS} are those of C{cheddar.store.redis.projects}, always in this order: serial, owned, serials, listed, history,
-history times, files of the project, used names of the project, statuses. C{ARGV[1]} is the project.
+history times, files of the project, used names of the project, statuses, serial of roles, roles. C{ARGV[1]} is the
+project.
 """
 
 from __future__ import annotations
+
+from cheddar.store.redis.rights_scripts import ADD_LINE, ADVANCE_RIGHTS
 
 # A serial is never used twice, even where Redis lost its data or went back to a backup: what nodes remember under a
 # serial would otherwise pass for current. So it is at least the time in milliseconds.
@@ -42,12 +45,16 @@ return (redis.call('HGET', KEYS[3], ARGV[1]) or '') .. '\\n' .. (redis.call('HGE
 """
 
 # ARGV[2...]: display name, file name, record, SHA-256, '1' where names may be used again, history's member, time,
-# history's size. Answers with the status where that lets the project take no files.
+# history's size, what a founder becomes (the line of a role; a space: nobody anything; empty: nobody founds). Answers
+# with the status where that lets the project take no files.
 ADD_FILE = (
     _ADVANCE
+    + ADVANCE_RIGHTS
+    + ADD_LINE
     + """
 local status = redis.call('HGET', KEYS[9], ARGV[1]) or ''
 if string.find(status, '^%["archived"') or string.find(status, '^%["quarantined"') then return status end
+if ARGV[10] ~= '' and redis.call('HEXISTS', KEYS[2], ARGV[1]) == 1 then return 'founded' end
 if redis.call('HEXISTS', KEYS[7], ARGV[3]) == 1 then return 'exists' end
 local used = redis.call('HGET', KEYS[8], ARGV[3])
 if used and ARGV[6] ~= '1' and (used == '' or used ~= ARGV[5]) then return 'used' end
@@ -61,6 +68,10 @@ redis.call('HSET', KEYS[6], ARGV[7], ARGV[8])
 for _, old in ipairs(redis.call('ZREVRANGE', KEYS[5], ARGV[9], -1)) do
   redis.call('ZREM', KEYS[5], old)
   redis.call('HDEL', KEYS[6], old)
+end
+if #ARGV[10] > 1 then
+  add_line(KEYS[11], ARGV[1], ARGV[10])
+  advance_rights(KEYS[10])
 end
 return 'added'
 """
@@ -127,6 +138,7 @@ return 'set'
 
 RELEASE_NAME = (
     _ADVANCE
+    + ADVANCE_RIGHTS
     + """
 if redis.call('HEXISTS', KEYS[2], ARGV[1]) == 0 then return 'unknown' end
 if redis.call('HLEN', KEYS[7]) > 0 then return 'files' end
@@ -134,6 +146,8 @@ advance()
 redis.call('HDEL', KEYS[2], ARGV[1])
 redis.call('HDEL', KEYS[3], ARGV[1])
 redis.call('HDEL', KEYS[9], ARGV[1])
+redis.call('HDEL', KEYS[11], ARGV[1])
+advance_rights(KEYS[10])
 return 'freed'
 """
 )

@@ -17,6 +17,7 @@ from cheddar.store.sqlite.events import SQLiteEvents
 from cheddar.store.sqlite.leases import SQLiteLeases
 from cheddar.store.sqlite.pages import SQLitePages
 from cheddar.store.sqlite.projects import SQLiteProjects
+from cheddar.store.sqlite.rights import SQLiteRights
 from cheddar.store.sqlite.tokens import SQLiteTokens
 
 __all__ = ["SQLiteStore"]
@@ -43,6 +44,7 @@ class SQLiteStore:
     projects: SQLiteProjects = field(init=False)
     pages: SQLitePages = field(init=False)
     accounts: SQLiteAccounts = field(init=False)
+    rights: SQLiteRights = field(init=False)
     tokens: SQLiteTokens = field(init=False)
     leases: SQLiteLeases = field(init=False)
     events: SQLiteEvents = field(init=False)
@@ -53,6 +55,7 @@ class SQLiteStore:
         self.projects = SQLiteProjects(self._database, self.history_size, self._clock)
         self.pages = SQLitePages(self._database)
         self.accounts = SQLiteAccounts(self._database)
+        self.rights = SQLiteRights(self._database)
         self.tokens = SQLiteTokens(self._database)
         self.leases = SQLiteLeases(self._database, self._clock)
         self.events = SQLiteEvents(self._database, self.events_kept)

@@ -12,6 +12,7 @@ from cheddar.errors import NotFound
 from cheddar.interfaces import IAccountStore
 from cheddar.model import User
 from cheddar.store.sqlite.connection import Database
+from cheddar.store.sqlite.rights import forget_user
 
 
 @implementer(IAccountStore)
@@ -42,13 +43,16 @@ class SQLiteAccounts:
 
     @returns_deferred
     async def put_user(self, user: User) -> None:
-        """Add a user, or replace it."""
-        # Not INSERT OR REPLACE: that removes the row first, and the user's grants and tokens with it.
-        await self._write(
-            "INSERT INTO users VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET password = excluded.password",
-            user.name,
-            user.password,
-        )
+        """Add a user, or replace it; one who is new begins without roles."""
+
+        def write(connection: sqlite3.Connection) -> None:
+            if not connection.execute(
+                "UPDATE users SET password = ? WHERE name = ?", (user.password, user.name)
+            ).rowcount:
+                connection.execute("INSERT INTO users VALUES (?, ?)", (user.name, user.password))
+                forget_user(connection, user.name)
+
+        await self._database.change(write)
 
     @returns_deferred
     async def replace_password(self, name: str, old: str, new: str) -> bool:
@@ -57,8 +61,16 @@ class SQLiteAccounts:
 
     @returns_deferred
     async def remove_user(self, name: str) -> bool:
-        """Remove a user, what it was granted, and its tokens. @return: whether there was one."""
-        return await self._write("DELETE FROM users WHERE name = ?", name)
+        """
+        Remove a user, what it was granted, its tokens, its roles and its place in groups. @return: whether there was
+        one.
+        """
+
+        def remove(connection: sqlite3.Connection) -> bool:
+            forget_user(connection, name)
+            return connection.execute("DELETE FROM users WHERE name = ?", (name,)).rowcount > 0
+
+        return await self._database.change(remove)
 
     @returns_deferred
     async def grants(self, user: str) -> tuple[str, ...]:

@@ -10,12 +10,13 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from cheddar.deferreds import returns_deferred
-from cheddar.errors import AlreadyExists, Invalid, NotFound
+from cheddar.errors import AlreadyExists, Founded, Invalid, NotFound
 from cheddar.formats.records import assemble_project, dump_file, dump_status, load_files, load_status
 from cheddar.interfaces import IProjectStore
-from cheddar.model import File, Listed, Project, ProjectList, Release, Selector
+from cheddar.model import File, Listed, Project, ProjectList, Release, Right, Role, Selector
 from cheddar.store.marks import keep_marks, refuse_closed
 from cheddar.store.sqlite.connection import Database
+from cheddar.store.sqlite.rights import forget_project, give
 
 
 @implementer(IProjectStore)
@@ -70,13 +71,17 @@ class SQLiteProjects:
         return await self._database.read(read)
 
     @returns_deferred
-    async def add_file(self, project: str, display_name: str, file: File, allow_reuse: bool) -> None:
-        """Add a file, make the name taken, note it in the history. [AlreadyExists, Forbidden]"""
+    async def add_file(
+        self, project: str, display_name: str, file: File, allow_reuse: bool, founder: str | None = None
+    ) -> None:
+        """Add a file, make the name taken, note it in the history. [AlreadyExists, Founded, Forbidden]"""
         sha256 = file.digests.get("sha256")
 
         def add(connection: sqlite3.Connection) -> None:
             row = connection.execute("SELECT status FROM projects WHERE name = ?", (project,)).fetchone()
             refuse_closed(project, row[0] if row else "")
+            if founder is not None and row:
+                raise Founded(f"Somebody else has created {project} at the same moment.")
             if _record(connection, project, file.filename) is not None:
                 raise AlreadyExists(
                     f"{project} has a file {file.filename} already: files are not replaced, publish a new version."
@@ -95,6 +100,8 @@ class SQLiteProjects:
                 "display_name = excluded.display_name, serial = excluded.serial",
                 (project, display_name, serial),
             )
+            if founder:
+                give(connection, Right(founder, Role.OWNER, project))
             connection.execute(
                 "INSERT INTO files VALUES (?, ?, ?, ?)", (project, file.filename, file.version, dump_file(file))
             )
@@ -195,6 +202,7 @@ class SQLiteProjects:
             if not connection.execute("DELETE FROM projects WHERE name = ?", (name,)).rowcount:
                 raise NotFound(f"There is no local project {name}.")
             _next_serial(connection)
+            forget_project(connection, name)
 
         await self._database.change(release)
 

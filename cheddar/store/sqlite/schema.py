@@ -89,6 +89,22 @@ def _tokens(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX tokens_by_user ON tokens (user)")
 
 
+def _rights(connection: sqlite3.Connection) -> None:
+    for statement in (
+        # Holders need not be users: some log in by other means.
+        """CREATE TABLE rights (
+            target TEXT NOT NULL, role TEXT NOT NULL, holder TEXT NOT NULL, PRIMARY KEY (target, role, holder)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX rights_by_holder ON rights (holder)",
+        """CREATE TABLE members (
+            team TEXT NOT NULL, user TEXT NOT NULL, PRIMARY KEY (team, user)
+        ) WITHOUT ROWID""",
+        "CREATE TABLE rights_serial (value INTEGER NOT NULL)",
+        "INSERT INTO rights_serial VALUES (0)",
+    ):
+        connection.execute(statement)
+
+
 #: Only ever added to at its end: its length is the newest schema's number.
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _tables_of_2_0,
@@ -97,6 +113,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _events,
     _wanted,
     _tokens,
+    _rights,
 )
 
 
