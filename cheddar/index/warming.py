@@ -102,6 +102,7 @@ class Warming:
     _files: dict[tuple[str, str], File] = field(factory=dict, init=False)
     _no_room: NoRoom | None = field(default=None, init=False)
     _done: int = field(default=0, init=False)
+    _in_vain: bool = field(default=False, init=False)
 
     @returns_deferred
     async def run(self, lists: Iterable[WantedList]) -> WarmReport:
@@ -263,16 +264,26 @@ class Warming:
 
     @returns_deferred
     async def _patiently(self, work: Callable[[], Deferred[T]]) -> T:
-        """Upstream that is busy, or in trouble for a moment, is asked again."""
-        for _ in range(TRIES - 1):
+        """
+        Upstream that is busy, or in trouble for a moment, is asked again; once it was in vain for one, the others do
+        not wait too, until it answers.
+        """
+        left = TRIES
+        while True:
+            left -= 1
             try:
-                return await work()
+                result = await work()
             except UpstreamUnavailable as error:
-                if not error.retry_after:
+                if not left:
+                    self._in_vain = True
+                if self._in_vain or not error.retry_after:
                     raise
-                wait = min(error.retry_after, MAX_WAIT)
+                # What is told is rounded, and after a pause one request goes ahead of the others.
+                wait = min(error.retry_after + 1, MAX_WAIT)
+            else:
+                self._in_vain = False
+                return result
             await deferLater(self._clock, wait)
-        return await work()
 
 
 @implementer(IConsumer)

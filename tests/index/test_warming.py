@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
+from twisted.internet.base import DelayedCall
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock, deferLater
 
 from cheddar.formats.targets import make_targets
 from cheddar.formats.wanted import read_wanted
 from cheddar.index.downloads import NO_ROOM_PAUSE
 from cheddar.index.warming import CONCURRENCY, TRIES, Warming, WarmReport
+from cheddar.model import WantedList
 from tests.index.conftest import Node, owns_nothing
 from tests.support.disks import largest_file
 from tests.support.distributions import make_wheel
@@ -19,14 +23,34 @@ from tests.support.upstream import EvilUpstream
 T = TypeVar("T")
 
 
-async def warm(reactor: Any, clock: Clock, node: Node, *names: str, dry: bool = False) -> WarmReport:
-    """Warm these names; the clock is put forward whenever somebody waits for it."""
-    told: list[tuple[int, int, int]] = []
+class WaitedFor(Clock):
+    """
+    A clock of those who wait to ask again.
 
-    def tell(*how_far: int) -> None:
-        told.append((how_far[0], how_far[1], how_far[2]))
+    @ivar waits: how often somebody did.
+    """
 
-    warming = Warming(
+    waits = 0
+
+    def callLater(self, when: float, what: Callable[..., object], *args: object, **kwargs: object) -> DelayedCall:
+        """Somebody waits."""
+        self.waits += 1
+        return super().callLater(when, what, *args, **kwargs)
+
+
+async def warm(reactor: Any, clock: Clock, node: Node, *names: str) -> WarmReport:
+    """Warm these names; the clock is put forward all the time."""
+    return await passing(reactor, clock, make_warming(clock, node).run([requirements(*names)]))
+
+
+def make_warming(clock: IReactorTime, node: Node) -> Warming:
+    """For the running interpreter."""
+
+    def tell(done: int, total: int, received: int) -> None:
+        assert 0 <= done <= total
+        assert received >= 0
+
+    return Warming(
         node.index,
         owns_nothing,
         clock,
@@ -35,12 +59,12 @@ async def warm(reactor: Any, clock: Clock, node: Node, *names: str, dry: bool = 
         registries=(),
         told_projects=tell,
         told_files=tell,
-        dry=dry,
     )
-    wanted = read_wanted("requirements.txt", lambda path: "\n".join(names).encode())
-    report = await passing(reactor, clock, warming.run([wanted]))
-    assert all(done <= total for done, total, _ in told)
-    return report
+
+
+def requirements(*names: str) -> WantedList:
+    """A requirements file with these lines."""
+    return read_wanted("requirements.txt", lambda path: "\n".join(names).encode())
 
 
 async def passing(reactor: Any, clock: Clock, work: Deferred[T]) -> T:
@@ -52,19 +76,40 @@ async def passing(reactor: Any, clock: Clock, work: Deferred[T]) -> T:
 
 
 async def test_upstream_that_is_busy_is_asked_again(reactor: Any, clock: Clock, evil: EvilUpstream, node: Node) -> None:
-    """For listings and files, after as long as it says; until it has said so too often."""
+    """For listings and files, until it was in vain too often."""
     for name in ("busy", "hopeless"):
         evil.add_file(name, *make_wheel(name, "1.0"))
     busy = "/files/busy-1.0-py3-none-any.whl"
-    evil.misbehave("/simple/busy/", status=503, headers={"Retry-After": "1"}, times=TRIES - 1)
-    evil.misbehave(busy, status=503, headers={"Retry-After": "1"}, times=TRIES - 1)
-    evil.misbehave("/files/hopeless-1.0-py3-none-any.whl", status=503, headers={"Retry-After": "1"})
+    evil.misbehave("/simple/busy/", status=503, times=TRIES - 1)
+    evil.misbehave(busy, status=503, times=TRIES - 1)
+    evil.misbehave("/files/hopeless-1.0-py3-none-any.whl", status=503)
     report = await warm(reactor, clock, node, "busy")
     assert [file.filename for file in report.fetched] == ["busy-1.0-py3-none-any.whl"]
     assert report.missing == []
     assert (evil.hits["GET /simple/busy/"], evil.hits[f"GET {busy}"]) == (TRIES, TRIES)
     report = await warm(reactor, clock, node, "hopeless")
     assert (report.fetched, [missing.what for missing in report.missing]) == ([], ["hopeless-1.0-py3-none-any.whl"])
+
+
+async def test_upstream_is_asked_again_when_it_said(reactor: Any, clock: Clock, evil: EvilUpstream, node: Node) -> None:
+    """What it says in Retry-After keeps everybody away from it for as long, and nobody for much longer."""
+    evil.add_file("busy", *make_wheel("busy", "1.0"))
+    evil.misbehave("/files/busy-1.0-py3-none-any.whl", status=503, headers={"Retry-After": "1"}, times=1)
+    warming = make_warming(reactor, node)
+    report = await warming.run([requirements("busy")])
+    assert [file.filename for file in report.fetched] == ["busy-1.0-py3-none-any.whl"]
+
+
+async def test_upstream_that_is_gone_keeps_nobody_waiting(
+    reactor: Any, clock: Clock, evil: EvilUpstream, node: Node
+) -> None:
+    """Once it was in vain to wait for it, the rest of a long list is over soon; all of it is told."""
+    await evil.stop()
+    names = [f"demo{number}" for number in range(3 * CONCURRENCY)]
+    waited_for = WaitedFor()
+    report = await passing(reactor, waited_for, make_warming(waited_for, node).run([requirements(*names)]))
+    assert [missing.what for missing in report.missing] == sorted(names)
+    assert 0 < waited_for.waits <= CONCURRENCY * (TRIES - 1)
 
 
 async def test_a_listing_that_is_due_is_asked_for_first(
