@@ -46,7 +46,10 @@ def test_it_works_on_the_store_that_the_settings_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "a command is missing: user, token, role, group, project, upstream, audit, cache, warm, rebuild, settings"),
+        (
+            (),
+            "a command is missing: user, token, role, group, project, upstream, audit, cache, warm, rebuild, settings",
+        ),
         (("user",), "a command is missing: add, list, remove, password, hash, grant, revoke"),
         (("usr",), "unknown command usr; did you mean user?"),
         (("user", "zap"), "unknown command zap; there are add, list, remove, password, hash, grant, revoke"),
