@@ -27,6 +27,7 @@ from cheddar.web.audited import Audited
 from cheddar.web.bodies import Delivery
 from cheddar.web.clients import counted_as
 from cheddar.web.errors import MethodNotAllowed, Problems
+from cheddar.web.openapi import Operation
 from cheddar.web.request import CheddarRequest
 from cheddar.web.responses import Response, request_header
 
@@ -138,6 +139,7 @@ class Routes:
     Where the modules of this room register what they answer: the only way to a route.
 
     @ivar audited: notes changes.
+    @ivar operations: what was registered.
     """
 
     _app: Klein
@@ -146,6 +148,7 @@ class Routes:
     _problems: Problems
     audited: Audited
     _stated: dict[str, frozenset[str]] = field(factory=dict, init=False)
+    operations: list[Operation] = field(factory=list, init=False)
 
     def authorized_route(
         self, action: Action, rule: str, *, index: str = "combined", methods: tuple[str, ...] = ("GET", "HEAD")
@@ -187,6 +190,7 @@ class Routes:
             # The endpoint's name says what was decided: the rules and their actions can be read off the map.
             name = f"{action.value} {index} {' '.join(methods)} {rule}"
             self._stated[name] = frozenset(methods)
+            self.operations.append(Operation(rule, methods, action))
             self._app.route(rule, methods=list(methods), endpoint=name)(handle)
             return endpoint
 

@@ -36,7 +36,7 @@ from cheddar.web.people import people_routes
 from cheddar.web.pypi_json import Documents, pypi_json_routes
 from cheddar.web.request import CheddarRequest, CheddarSite
 from cheddar.web.simple import SimplePages, simple_routes
-from cheddar.web.status import status_routes
+from cheddar.web.status import openapi_routes, status_routes
 from cheddar.web.trusted_publishing import trusted_publishing_routes
 from cheddar.web.upload import IncomingUpload, upload_routes
 
@@ -98,6 +98,7 @@ def make_site(behind: Behind, reactor: IReactorFromThreads, clock: IReactorTime,
     pypi_json_routes(routes, Documents(shown, reactor, pool, behind.address))
     status_routes(routes, behind.store, behind.local, behind.storage, behind.cache, behind.upstreams)
     trusted_publishing_routes(routes, behind.publishing, behind.address)
+    openapi_routes(routes, behind.address)
     routes.handle_errors()
     routes.check()
 

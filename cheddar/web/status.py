@@ -12,8 +12,9 @@ from cheddar.errors import CheddarError
 from cheddar.interfaces import IFileStorage, IPublishable, IStore, IUpstreams
 from cheddar.model import Action
 from cheddar.web.access import Routes
+from cheddar.web.openapi import PATH, description_of
 from cheddar.web.request import CheddarRequest
-from cheddar.web.responses import Response
+from cheddar.web.responses import Response, page_etag
 
 _FRESH = {"Cache-Control": "no-store"}
 
@@ -73,6 +74,17 @@ def status_routes(
     async def counted(request: CheddarRequest) -> Response:
         _tell_states(upstreams)
         return Response(body=generate_latest(metrics.registry), content_type=CONTENT_TYPE_LATEST, headers=_FRESH)
+
+
+def openapi_routes(routes: Routes, address: str) -> None:
+    """Register the description of all routes, after all the others. [UndescribedRoute]"""
+
+    @routes.authorized_route(Action.OBSERVE, PATH)
+    async def openapi(request: CheddarRequest) -> Response:
+        return described
+
+    body = description_of(routes.operations, address)
+    described = Response(body=body, content_type="application/json", etag=page_etag(body))
 
 
 def _tell_states(upstreams: IUpstreams) -> None:

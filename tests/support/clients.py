@@ -45,6 +45,8 @@ REQUIREMENTS: Mapping[str, tuple[str, ...]] = {
     "bandersnatch": ("bandersnatch==6.8.0",),
     "pypi-simple": ("pypi-simple==1.8.0",),
     "mousebender": ("mousebender==2025.1",),
+    # Asks for all that a description of an HTTP surface allows, and more.
+    "schemathesis": ("schemathesis==4.32.5",),
     "setuptools": _SETUPTOOLS,
     # Python's own; where it has none any more, the copy in setuptools stands in.
     "distutils": _SETUPTOOLS,
