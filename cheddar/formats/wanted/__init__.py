@@ -32,7 +32,7 @@ def read_wanted(path: str, read: Callable[[str], bytes]) -> WantedList:
     data = read(path)
     try:
         document = tomllib.loads(data.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError) as error:
         if path.endswith(".toml"):
             raise Invalid(f"{path} is not valid TOML: {error}") from error
         document = {}
@@ -42,7 +42,7 @@ def read_wanted(path: str, read: Callable[[str], bytes]) -> WantedList:
                 return read_such(document)
             except Invalid as error:
                 raise Invalid(f"{path} cannot be read: {error}") from error
-            except (AttributeError, KeyError, TypeError, ValueError) as error:
+            except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
                 raise Invalid(f"{path} is not what its format says: {error!r}") from error
     if document and path.endswith((".toml", ".lock")):
         raise Invalid(
