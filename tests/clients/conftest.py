@@ -106,9 +106,15 @@ def store_options(store: str, folder: Path) -> Iterator[tuple[str, ...]]:
 def running_cheddar(
     store: str, folder: Path, *options: str, environ: Mapping[str, str] | None = None
 ) -> Iterator[CheddarProcess]:
-    """A Cheddar with one user, its data below C{folder}."""
+    """
+    A Cheddar with one user, its data below C{folder}. All clients come from one address, many with wrong logins: they
+    are not held back unless C{environ} says so.
+    """
+    many = dict.fromkeys(("CHEDDAR_FAILED_LOGINS", "CHEDDAR_FAILED_LOGINS_PER_ADDRESS"), "10000")
     with store_options(store, folder) as chosen:
-        server = CheddarProcess(folder / "data", options=(*chosen, *options), environ=environ).start()
+        server = CheddarProcess(
+            folder / "data", options=(*chosen, *options), environ={**many, **(environ or {})}
+        ).start()
         try:
             server.add_user()
             yield server
