@@ -17,7 +17,7 @@ from twisted.internet.threads import deferToThread
 from cheddar.auth import known_rights
 from cheddar.auth.passwords import hash_password
 from cheddar.deferreds import returns_deferred
-from cheddar.model import Right, Role, User
+from cheddar.model import EventQuery, Right, Role, User
 from cheddar.settings import Settings
 from tests.contracts.test_project_store import wheel
 from tests.support.distributions import make_wheel
@@ -429,6 +429,8 @@ async def test_a_large_upload_to_anothers_project_ends_when_it_is_named(people: 
     assert answer.startswith(b"HTTP/1.1 403 "), answer[:200]
     assert b"bob may not upload to demo" in answer
     assert sent < length / 2
+    (event,) = await people.server.service.store.events.find(EventQuery(project="demo", outcome="refused"), 10)
+    assert (event.action, event.who, "may not upload to demo" in event.detail) == ("upload", "bob", True)
     await people.give("bob", Role.MAINTAINER, "demo")
     answer, sent = await deferToThread(exchange, port, head("bob", len(body)), [first, content, last])
     assert answer.startswith(b"HTTP/1.1 200 "), "the control"
