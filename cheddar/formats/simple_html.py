@@ -86,6 +86,8 @@ def parse_project(body: bytes, content_type: str, name: str, base_url: str) -> P
         reader.feed(_decode(body, content_type))
     except (AssertionError, ValueError, RecursionError) as error:
         raise UpstreamBroken(f"Upstream's page for {name} is not HTML that can be read: {error}.") from error
+    if reader.is_cut:
+        raise UpstreamBroken(f"Upstream's page for {name} is cut: it ends in the middle of a link.")
     version = reader.meta.get("pypi:repository-version")
     page = _to_pep_691(reader, name)
     page["meta"] = {"api-version": version if version and "." in version else f"{version or 1}.0"}
@@ -115,10 +117,26 @@ class _PageReader(HTMLParser):
         self.base = ""
         self.meta: dict[str, str] = {}
         self.anchors: list[_Anchor] = []
+        self._ends = 0
+        self._in_link = False
+
+    @property
+    def is_cut(self) -> bool:
+        """
+        Whether the page ends within a tag, or within a link where others are closed. A server that tells too short a
+        length sends the beginning of a page, and what is missing of it would be taken for removed.
+        """
+        return "<" in self.rawdata or (self._in_link and self._ends > 0)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "a":
+            self._ends += 1
+            self._in_link = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         # The first of two equal attributes counts (HTML, 13.2.5.33).
         attributes = dict(reversed(attrs))
+        self._in_link = self._in_link or tag == "a"
         if tag == "a" and attributes.get("href"):
             if len(self.anchors) == MAX_FILES:
                 raise ValueError(f"it has more than {MAX_FILES} anchors")

@@ -352,6 +352,21 @@ def test_any_page_with_links() -> None:
     assert project.versions == ("1.0", "2.0", "3.0")
 
 
+LINKS = '<html><body><a href="foo-1.0.zip">foo-1.0.zip</a><br>\n<a href="foo-2.0.zip">foo-2.0.zip</a><br>\n'
+
+
+def test_a_page_that_is_cut() -> None:
+    """What a server sends that tells too short a length is no page: the rest of its files would pass for removed."""
+    assert len(read_html(LINKS).files) == 2, "nobody has to write the end of the page"
+    one = LINKS[: LINKS.index("</a>")]
+    assert len(read_html(one).files) == 1, "nor the end of links, where none has one"
+    second = LINKS.rindex("<a ")
+    # Between two links nothing tells.
+    for end in (*range(len(one) + 1, len(one) + 4), *range(second + 1, LINKS.rindex("</a>") + 4)):
+        with pytest.raises(UpstreamBroken, match="is cut"):
+            read_html(LINKS[:end])
+
+
 @pytest.mark.parametrize(
     ("base", "expected"),
     [
