@@ -314,10 +314,10 @@ class Installers:
         good = done.returncode == 0
         self._watchers.answers[f"{client.name} {'installed' if good else 'gave up'}"] += 1
         said = output(done)
-        # What is wrong must never come so far that the client has to find out. Of a file that is 503 once too often
-        # pip tells with a traceback of its own.
+        # What is wrong must never come so far that the client has to find out. Of a file that is 502 or 503 once too
+        # often pip tells with a traceback of its own.
         found_out = re.search(r"hash mismatch|do not match the hashes|not a zip file|Traceback", said, re.IGNORECASE)
-        if found_out and "too many 503 error responses" not in said:
+        if found_out and not re.search("too many 50[23] error responses", said):
             self._watchers.note(f"{client.name}: {said}")
         for path in client.turn.rglob("*.whl"):
             if path.read_bytes() != self._watchers.upstream.truth[path.name].content:

@@ -151,6 +151,20 @@ async def test_a_range_of_a_cold_file(downloads: Downloads, evil: EvilUpstream, 
     assert evil.hits[f"GET {PATH}"] == 1
 
 
+@pytest.mark.parametrize(("first", "last"), [(0, 0), (0, 999), (1_000_000, 2_999_999)])
+async def test_a_part_of_wrong_bytes_is_never_whole(
+    downloads: Downloads, evil: EvilUpstream, first: int, last: int
+) -> None:
+    """Nobody could tell that a part is wrong: its last byte waits for the digest of the whole file."""
+    evil.misbehave(PATH, flip=first, times=1)
+    taker = Taker()
+    taking = take(await downloads.follow(KEY, file_of(evil)), taker, first, last)
+    with pytest.raises(UpstreamBroken):
+        await taking
+    assert len(taker.taken) < last + 1 - first
+    assert await take(await downloads.follow(KEY, file_of(evil)), None, first, last) == CONTENT[first : last + 1]
+
+
 async def test_wrong_bytes_are_never_whole(
     downloads: Downloads, evil: EvilUpstream, tmp_path: Path, reactor: Any
 ) -> None:
