@@ -18,7 +18,7 @@ from typing import Any
 from cheddar.deferreds import returns_deferred
 from cheddar.index.local import LocalIndex
 from cheddar.interfaces import IProjectStore
-from cheddar.service import root
+from cheddar.service import indexes
 from cheddar.storage.filesystem import FilesystemStorage
 
 
@@ -63,8 +63,8 @@ def main(arguments: list[str]) -> None:
         # The cache of upstream's files takes no part in an upload.
         return FilesystemStorage(root, *args, **({"checkpoint": steps} if root.name == "local" else keywords))
 
-    root.FilesystemStorage = storage  # type: ignore[misc,assignment]
-    root.LocalIndex = local_index  # type: ignore[misc,assignment]
+    indexes.FilesystemStorage = storage  # type: ignore[misc,assignment]
+    indexes.LocalIndex = local_index  # type: ignore[misc,assignment]
     from twisted.scripts.twistd import run
 
     sys.argv = ["twistd", *arguments[1:]]
