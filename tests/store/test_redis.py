@@ -422,6 +422,10 @@ async def test_damaged_values(store: RedisStore, server: RedisServer) -> None:
         await store.accounts.user("set")
 
 
+#: All that stays is the number of the last change of roles.
+ONLY_THE_SERIAL = b"*1\r\n$23\r\ncheddar.2.rights-serial\r\n"
+
+
 async def test_grants_of_a_user_removed_by_hand(store: RedisStore, server: RedisServer) -> None:
     """Who was removed with redis-cli has no grants, and whoever gets the name after that begins without."""
     server.command("SET", "cheddar.user.ann", "secret")
@@ -433,7 +437,7 @@ async def test_grants_of_a_user_removed_by_hand(store: RedisStore, server: Redis
     assert await store.accounts.grants("ann") == ()
     await store.accounts.put_grant("ann", "acme-*")
     await store.accounts.remove_user("ann")
-    assert server.command("KEYS", "*") == b"*0\r\n"
+    assert server.command("KEYS", "*") == ONLY_THE_SERIAL
 
 
 async def test_tokens_of_a_user_removed_by_hand(store: RedisStore, server: RedisServer) -> None:
@@ -448,7 +452,7 @@ async def test_tokens_of_a_user_removed_by_hand(store: RedisStore, server: Redis
     assert await store.tokens.token(token("ann").id) is None
     await store.tokens.add_token(token("ann"))
     await store.accounts.remove_user("ann")
-    assert server.command("KEYS", "*") == b"*0\r\n"
+    assert server.command("KEYS", "*") == ONLY_THE_SERIAL
 
 
 async def test_tokens_expire_by_themselves(store: RedisStore, server: RedisServer) -> None:
