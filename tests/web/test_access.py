@@ -55,6 +55,11 @@ ROUTES = {
     ("/health/live", "GET HEAD", "observe", "combined"),
     ("/health/ready", "GET HEAD", "observe", "combined"),
     ("/metrics", "GET HEAD", "observe", "combined"),
+    ("/api/openapi.json", "GET HEAD", "observe", "combined"),
+    ("/.well-known/pytp", "GET HEAD", "identify", "local"),
+    ("/_/oidc/audience", "GET HEAD", "identify", "local"),
+    ("/_/oidc/mint-token", "POST", "identify", "local"),
+    ("/_/oidc/burn-token", "POST", "identify", "local"),
 }
 
 #: For each rule with GET an address that answers 200 once the wheel is there.
@@ -79,6 +84,7 @@ ADDRESSES = {
     "/health/live": "/health/live",
     "/health/ready": "/health/ready",
     "/metrics": "/metrics",
+    "/api/openapi.json": "/api/openapi.json",
 }
 
 
@@ -121,8 +127,10 @@ async def addresses(server: CheddarHere, upstream: Any) -> dict[str, str]:
 async def test_every_route_states_its_action(private: CheddarHere) -> None:
     """The whole surface is this table: nothing is served without a decision, and nothing changes by reading."""
     assert routes_of(private) == ROUTES
-    # Those that never answer 200: they say that an address is gone, or send people on.
+    # Those that answer no 200 here: they say that an address is gone, send people on, or are not offered.
     others = {
+        "/.well-known/pytp",
+        "/_/oidc/audience",
         "/remote/<path:path>",
         "/<any(pypi, legacy):base>/<project>/",
         "/<any(pypi, legacy):base>/<project>/<version>/",
@@ -168,7 +176,7 @@ async def test_private_reading_needs_a_login(private: CheddarHere, upstream: Any
     where = await addresses(private, upstream)
     login = {"Authorization": basic()}
     for rule, methods, action, _ in sorted(ROUTES):
-        if "GET" not in methods:
+        if "GET" not in methods or action == "identify":
             continue
         path = where.get(rule, "/remote/x")
         for method in ("GET", "HEAD"):
@@ -191,7 +199,7 @@ async def test_changes_need_a_login(cheddar: CheddarHere) -> None:
     await cheddar.upload(*make_wheel("demo", "1.0"))
     body, content_type = upload_form(*make_wheel("demo", "1.1"))
     for rule, methods, action, _ in sorted(ROUTES):
-        if action in ("read", "observe"):
+        if action in ("read", "observe", "identify"):
             continue
         path = rule.replace("<project>", "demo").replace("<version>", "1.0")
         path = path.replace("<filename>", "demo-1.0-py3-none-any.whl")
