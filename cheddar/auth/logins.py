@@ -92,17 +92,15 @@ class LimitedLogins:
             else:
                 closed = failed and self._attempts.note_failure(client, account)
             if failed:
-                self._tell(account, client, closed)
+                self._tell(client, closed)
 
-    def _tell(self, user: str, client: str, closed: bool) -> None:
+    def _tell(self, client: str, closed: bool) -> None:
         metrics.logins.labels("refused").inc()
-        # In quotes, and ASCII: the name is whatever somebody has sent.
-        self._log.info("The login of {user} from {client} was refused", user=ascii(user), client=client)
+        # Not the name: now and then it is a password, typed into the wrong field.
+        self._log.info("A login from {client} was refused", client=client)
         if closed:
             self._log.warn(
-                "Too many logins from {client} have failed, the last of {user}: for a while no more are looked at",
-                user=ascii(user),
-                client=client,
+                "Too many logins from {client} have failed: for a while no more are looked at", client=client
             )
 
     def _digest(self, credentials: Credentials) -> bytes:

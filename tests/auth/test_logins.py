@@ -152,7 +152,9 @@ async def test_not_all_that_was_right_is_remembered(door: Door) -> None:
 
 
 async def test_what_is_noted_of_guesses(door: Door) -> None:
-    """The log names the user and the address, whatever the name is made of, and no password; all are counted."""
+    """
+    The log names the address, and no password, nor the name: now and then that is one. All are counted.
+    """
     events: list[LogEvent] = []
     name = "eve\x1b[2J\nroot logged in é" + "x" * 5000
     counted = {what: metrics.logins.labels(what) for what in ("ok", "refused", "limited")}
@@ -170,7 +172,8 @@ async def test_what_is_noted_of_guesses(door: Door) -> None:
     lines = [eventAsText(event, includeTimestamp=False) for event in events]
     refusals = [line for line in lines if "was refused" in line]
     assert len(refusals) == 3
-    assert all(r"'eve\x1b[2J\nroot logged in \xe9xxx" in line and HOME in line for line in refusals)
+    assert all(HOME in line for line in refusals)
+    assert not any("logged in" in line for line in lines)
     assert len([line for line in lines if "no more are looked at" in line]) == 1
     assert "canary" not in str(events)
     after = {what: counter._value.get() - before[what] for what, counter in counted.items()}
