@@ -102,6 +102,10 @@ def store_options(store: str, folder: Path) -> Iterator[tuple[str, ...]]:
         redis.kill()
 
 
+#: For a Cheddar that many clients with wrong logins come to from one address.
+MANY_LOGINS = dict.fromkeys(("CHEDDAR_FAILED_LOGINS", "CHEDDAR_FAILED_LOGINS_PER_ADDRESS"), "10000")
+
+
 @contextmanager
 def running_cheddar(
     store: str, folder: Path, *options: str, environ: Mapping[str, str] | None = None
@@ -110,10 +114,9 @@ def running_cheddar(
     A Cheddar with one user, its data below C{folder}. All clients come from one address, many with wrong logins: they
     are not held back unless C{environ} says so.
     """
-    many = dict.fromkeys(("CHEDDAR_FAILED_LOGINS", "CHEDDAR_FAILED_LOGINS_PER_ADDRESS"), "10000")
     with store_options(store, folder) as chosen:
         server = CheddarProcess(
-            folder / "data", options=(*chosen, *options), environ={**many, **(environ or {})}
+            folder / "data", options=(*chosen, *options), environ={**MANY_LOGINS, **(environ or {})}
         ).start()
         try:
             server.add_user()

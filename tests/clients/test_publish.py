@@ -13,6 +13,7 @@ from urllib.parse import urljoin, urlsplit
 import pytest
 
 from tests.clients import full_project
+from tests.clients.conftest import MANY_LOGINS
 from tests.clients.publishers import PUBLISHERS, Account, Publisher, files_of, home_of, register, said
 from tests.support.clients import output, run
 from tests.support.distributions import make_wheel, sha256
@@ -34,7 +35,7 @@ def cheddar(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     if request.param == "redis":
         redis.start()
     options = ("--redis", redis.url) if request.param == "redis" else ()
-    server = CheddarProcess(folder / "data", options=("--index-url", "", *options)).start()
+    server = CheddarProcess(folder / "data", options=("--index-url", "", *options), environ=MANY_LOGINS).start()
     server.add_user()
     body, content_type = upload_form(*make_wheel(ARCHIVED, "0.1"))
     done = ask(server.port, "POST", "/pypi/", body, {"Content-Type": content_type, "Authorization": basic()})
