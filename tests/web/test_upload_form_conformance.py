@@ -26,6 +26,8 @@ from tests.web.test_uploads import converse, page, spooled
 RECORDED = Path(__file__).parent.parent / "clients" / "recorded"
 
 WHEEL, SDIST = make_wheel("demo", "1.0"), make_sdist("demo", "1.0")
+#: One that says itself what L{SINGLE} and the form's requirements say of it: these are compared.
+TELLING = make_wheel("demo", "1.0", requires_python=">=3.8", requires=("one", "two"))
 
 #: Every field that core metadata has had, as the form calls it, and what clients send besides.
 SINGLE = {
@@ -170,11 +172,12 @@ async def test_files_may_end_in_anything(cheddar: CheddarHere) -> None:
 async def test_every_field_is_taken(cheddar: CheddarHere) -> None:
     """Whatever a client tells of the file, in singular or plural, once or many times, today or tomorrow."""
     single = [part(name, value.encode()) for name, value in SINGLE.items()]
-    multiple = [part(name, value) for name in MULTIPLE for value in (b"one, x", b"two, y")]
-    answer = await send(cheddar, ACTION, *single, part("keywords", b"c"), *multiple, file_part())
+    values = {"requires_dist": (b"one", b"two")}
+    multiple = [part(name, value) for name in MULTIPLE for value in values.get(name, (b"one, x", b"two, y"))]
+    answer = await send(cheddar, ACTION, *single, part("keywords", b"c"), *multiple, file_part(TELLING))
     assert answer.status == 200, answer
     (file,) = (await page(cheddar, "demo", "/local"))["files"]
-    assert "requires-python" not in file, "what counts is in the file"
+    assert file["requires-python"] == ">=3.8"
 
 
 @pytest.mark.conforms("Upload API", "Fields: an empty value, UNKNOWN and None are no value")
@@ -191,9 +194,9 @@ async def test_what_is_not_said_is_not_compared(cheddar: CheddarHere, absent: st
 async def test_repeated_fields(cheddar: CheddarHere, settings: Settings, name: str) -> None:
     """It could mean either value: the answer says which field it is."""
     once = part(name, SINGLE[name].encode())
-    answer = await send(cheddar, ACTION, once, file_part(), once)
+    answer = await send(cheddar, ACTION, once, file_part(TELLING), once)
     await assert_refused(cheddar, settings, answer, f"the field {name} more than once")
-    assert (await send(cheddar, ACTION, once, file_part())).status == 200, "the control"
+    assert (await send(cheddar, ACTION, once, file_part(TELLING))).status == 200, "the control"
 
 
 @pytest.mark.conforms("Upload API", "Fields: one with a file name that is neither content nor gpg_signature is refused")
