@@ -12,6 +12,7 @@ from cheddar.interfaces.indexes import IIndex, IOwningIndex, IPublishable, IRefr
 from cheddar.interfaces.people import IAuditLog, IAuthenticator, ILogins, IPermissions, ITrustedPublishing
 from cheddar.interfaces.stores import (
     IAccountStore,
+    IChanges,
     IEventStore,
     ILeases,
     IPageCache,
@@ -28,6 +29,7 @@ __all__ = [
     "IAuditLog",
     "IAuthenticator",
     "IBodyReceiver",
+    "IChanges",
     "IEventStore",
     "IFileStorage",
     "IFileView",

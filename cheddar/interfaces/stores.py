@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from twisted.internet.defer import Deferred
@@ -229,6 +229,22 @@ class ILeases(Interface):
         """Give it back; nothing where C{holder} does not have it."""
 
 
+class IChanges(Interface):
+    """What changes in a store, for those who keep in memory what it has said. All are plain calls."""
+
+    def watch(told: Callable[[str | None], None]) -> None:
+        """
+        Call C{told} with the name of a project whenever one was changed, published or cached, by this process at once,
+        by others as soon as it is known; with None where anything may have changed: roles, or what was missed.
+        """
+
+    def seen_at() -> float | None:
+        """
+        When the store was last asked, in seconds of the reactor's clock: what others had changed by then has been told.
+        None: not yet.
+        """
+
+
 class IStore(Interface):
     """One metadata store: its faces, and its life."""
 
@@ -240,6 +256,7 @@ class IStore(Interface):
     rights: IRightsStore = Attribute("Roles and groups.")
     leases: ILeases = Attribute("Leases.")
     events: IEventStore = Attribute("The newest events of the audit log.")
+    changes: IChanges = Attribute("What changes of projects, cached listings and roles.")
 
     def start() -> Deferred[None]:
         """Open, and migrate. A shared store that is down does not fail the start: it heals."""

@@ -9,9 +9,11 @@ from zope.interface import implementer
 
 from cheddar.deferreds import returns_deferred
 from cheddar.interfaces import IStore
+from cheddar.store.changes import Changes
 from cheddar.store.kept import EVENTS_KEPT
 from cheddar.store.redis.accounts import RedisAccounts
 from cheddar.store.redis.address import parse_address
+from cheddar.store.redis.changes import RedisChanges
 from cheddar.store.redis.connection import RedisConnection
 from cheddar.store.redis.events import RedisEvents
 from cheddar.store.redis.leases import RedisLeases
@@ -49,10 +51,13 @@ class RedisStore:
     tokens: RedisTokens = field(init=False)
     leases: RedisLeases = field(init=False)
     events: RedisEvents = field(init=False)
+    changes: Changes = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         address = parse_address(self.url)
-        self._connection = RedisConnection(address, self._reactor)
+        self.changes = Changes(self._reactor, lambda: news.new())
+        self._connection = RedisConnection(address, self._reactor, self.changes.tell)
+        news = RedisChanges(self._connection)
         self.description = f"Redis at {address}"
         self.projects = RedisProjects(self._connection, self.history_size)
         self.pages = RedisPages(self._connection)
@@ -66,10 +71,12 @@ class RedisStore:
     async def start(self) -> None:
         """Begin to connect. Redis may be down: calls fail until it is back, and then work."""
         self._connection.open()
+        self.changes.start()
 
     @returns_deferred
     async def stop(self) -> None:
         """Close all connections, and wait until they are."""
+        await self.changes.stop()
         await self._connection.close()
 
     @returns_deferred

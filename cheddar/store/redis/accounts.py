@@ -84,7 +84,7 @@ class RedisAccounts:
     @returns_deferred
     async def put_user(self, user: User) -> None:
         """Add a user, or replace it; one who is new begins without roles."""
-        await self._connection.script(_PUT, (*KEYS, *_keys(user.name)), (user.name, keys.TOKEN, user.password))
+        await self._connection.change(_PUT, (*KEYS, *_keys(user.name)), (user.name, keys.TOKEN, user.password))
 
     @returns_deferred
     async def replace_password(self, name: str, old: str, new: str) -> bool:
@@ -97,7 +97,7 @@ class RedisAccounts:
         Remove a user, what it was granted, its tokens, its roles and its place in groups. @return: whether there was
         one.
         """
-        return bool(await self._connection.script(_REMOVE, (*KEYS, *_keys(name)), (name, keys.TOKEN)))
+        return bool(await self._connection.change(_REMOVE, (*KEYS, *_keys(name)), (name, keys.TOKEN)))
 
     @returns_deferred
     async def grants(self, user: str) -> tuple[str, ...]:

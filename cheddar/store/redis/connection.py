@@ -9,7 +9,7 @@ numbers.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import txredisapi
@@ -26,6 +26,7 @@ from twisted.python.threadpool import ThreadPool
 from cheddar import metrics
 from cheddar.deferreds import returns_deferred
 from cheddar.errors import CheddarError, Invalid, NoRoom, StoreUnavailable
+from cheddar.store.changes import EVERYTHING
 from cheddar.store.redis.address import Address
 
 P = ParamSpec("P")
@@ -80,6 +81,7 @@ class RedisConnection:
     address: Address
     # The real reactor: txredisapi takes no other.
     _reactor: Any
+    _tell: Callable[[Iterable[str]], None] = lambda _: None
     _pool: _Pool | None = None
     _threads: ThreadPool | None = None
     # Pools that were given up, and are closing.
@@ -113,6 +115,17 @@ class RedisConnection:
     async def script(self, text: str, keys: Sequence[str], arguments: Sequence[str] = ()) -> Any:
         """One Lua script, by its digest where the server has it: all of it happens or nothing."""
         return await self._ask(lambda pool: pool.handler.eval(text, tuple(keys), tuple(arguments)))
+
+    async def change(self, text: str, keys: Sequence[str], arguments: Sequence[str], name: str = EVERYTHING) -> Any:
+        """
+        A script that changes what readers see.
+
+        @param name: the project that it changes; told whatever becomes of it, as a reply may be lost on its way.
+        """
+        try:
+            return await self.script(text, keys, arguments)
+        finally:
+            self._tell((name,))
 
     async def names(self, beginning: str) -> tuple[str, ...]:
         """The keys that begin so and go on, sorted; C{beginning} has nothing that C{MATCH} takes for a pattern."""

@@ -30,6 +30,10 @@ EVENTS = "cheddar.2.events"
 EVENT_ORDER = "cheddar.2.event-order"
 EVENT_NUMBER = "cheddar.2.event-number"
 EVENT_OPERATIONS = "cheddar.2.event-operations"
+#: List: the names of the projects that were changed last, the newest first; an empty one for everything.
+CHANGES = "cheddar.2.changes"
+#: How many changes there were.
+CHANGE_NUMBER = "cheddar.2.change-number"
 #: The number of the last change of roles and groups.
 RIGHTS_SERIAL = "cheddar.2.rights-serial"
 #: Hash: target -> lines of a role, a space, and its holder.

@@ -13,6 +13,7 @@ from cheddar.interfaces import IPageCache
 from cheddar.model import CachedPage
 from cheddar.store.parsed import ParsedListings
 from cheddar.store.redis import keys
+from cheddar.store.redis.changes import NOTE
 from cheddar.store.redis.connection import RedisConnection
 from cheddar.store.redis.projects import SMALL, names_in
 from cheddar.store.redis.scripts import SET_MEMBERS
@@ -31,15 +32,27 @@ local checked = redis.call('ZSCORE', KEYS[2], ARGV[1]) or '0'
 local asked = redis.call('ZSCORE', KEYS[3], ARGV[1]) or '0'
 return checked .. '\\n' .. asked .. '\\n' .. record
 """
-_PUT = """
+_PUT = (
+    NOTE
+    + """
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1])
 redis.call('ZADD', KEYS[3], ARGV[4], ARGV[1])
 local wanted = redis.call('ZSCORE', KEYS[4], ARGV[1])
 if not wanted or tonumber(wanted) < tonumber(ARGV[4]) then redis.call('ZADD', KEYS[4], ARGV[4], ARGV[1]) end
 redis.call(ARGV[5], KEYS[5], ARGV[1])
+note(ARGV[1])
 return 1
 """
+)
+# ARGV: name, checked at.
+_MARK_CHECKED = (
+    NOTE
+    + """
+if redis.call('ZADD', KEYS[2], 'XX', 'CH', ARGV[2], ARGV[1]) == 1 then note(ARGV[1]) end
+return 1
+"""
+)
 # As L{cheddar.store.wanted.asked_again} does. ARGV: name, asked at, the half-life, the leap.
 _TOUCH = """
 local before, asked, half_life = redis.call('ZSCORE', KEYS[3], ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -55,7 +68,10 @@ redis.call('ZADD', KEYS[3], ARGV[2], ARGV[1])
 redis.call('ZADD', KEYS[4], string.format('%.17g', wanted), ARGV[1])
 return 1
 """
-_DROP = """
+_DROP = (
+    NOTE
+    + """
+note(ARGV[1])
 redis.call('HDEL', KEYS[1], ARGV[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('ZREM', KEYS[3], ARGV[1])
@@ -63,6 +79,7 @@ redis.call('ZREM', KEYS[4], ARGV[1])
 redis.call('SREM', KEYS[5], ARGV[1])
 return 1
 """
+)
 # ARGV: checked before, asked after, limit. A Cheddar that knew no wishes has noted requests alone: what is missing is
 # filled in. No listing is wanted less than its last request makes it.
 _STALE = """
@@ -115,9 +132,8 @@ class RedisPages:
         long = page.project is not None and len(page.project.files) > _FEW
         record = await self._connection.work(long, dump_page, page)
         listing = "SADD" if page.listed else "SREM"
-        await self._connection.script(
-            _PUT, _keys(index), (name, record, repr(page.checked_at), repr(page.asked_at), listing)
-        )
+        words = (name, record, repr(page.checked_at), repr(page.asked_at), listing)
+        await self._connection.change(_PUT, _keys(index), words, name)
 
     @returns_deferred
     async def touch(self, index: str, name: str, asked_at: float) -> None:
@@ -127,7 +143,7 @@ class RedisPages:
     @returns_deferred
     async def mark_checked(self, index: str, name: str, checked_at: float) -> None:
         """Note that upstream confirmed the answer."""
-        await self._connection.command("ZADD", keys.checked(index), "XX", repr(checked_at), name)
+        await self._connection.change(_MARK_CHECKED, _keys(index), (name, repr(checked_at)), name)
 
     @returns_deferred
     async def stale(self, index: str, checked_before: float, asked_after: float, limit: int) -> tuple[str, ...]:
@@ -148,7 +164,7 @@ class RedisPages:
     @returns_deferred
     async def drop(self, index: str, name: str) -> None:
         """Forget."""
-        await self._connection.script(_DROP, _keys(index), (name,))
+        await self._connection.change(_DROP, _keys(index), (name,), name)
 
 
 def _keys(index: str) -> tuple[str, ...]:

@@ -170,7 +170,7 @@ class RedisProjects:
         return tuple(releases)
 
     async def _change(self, script: str, project: str, *words: str) -> object:
-        return await self._connection.script(script, _keys(project), (project, *words))
+        return await self._connection.change(script, _keys(project), (project, *words), project)
 
     async def _read(self, name: str) -> Project | None:
         read = await self._connection.script(scripts.READ_PROJECT, _keys(name), (name,))

@@ -38,27 +38,30 @@ class RedisRights:
     @returns_deferred
     async def put(self, right: Right) -> None:
         """Give a role."""
-        await self._connection.script(rights_scripts.GIVE, KEYS, (right.target, _line(right)))
+        await self._change(rights_scripts.GIVE, right.target, _line(right))
 
     @returns_deferred
     async def remove(self, right: Right) -> bool:
         """Take a role back. @return: whether it was given."""
-        return bool(await self._connection.script(rights_scripts.TAKE_BACK, KEYS, (right.target, _line(right))))
+        return bool(await self._change(rights_scripts.TAKE_BACK, right.target, _line(right)))
 
     @returns_deferred
     async def add_member(self, group: str, user: str) -> None:
         """Put a user into a group."""
-        await self._connection.script(rights_scripts.ADD_MEMBER, KEYS, (group, user))
+        await self._change(rights_scripts.ADD_MEMBER, group, user)
 
     @returns_deferred
     async def remove_member(self, group: str, user: str) -> bool:
         """Take a user out of a group. @return: whether it was in it."""
-        return bool(await self._connection.script(rights_scripts.REMOVE_MEMBER, KEYS, (group, user)))
+        return bool(await self._change(rights_scripts.REMOVE_MEMBER, group, user))
 
     @returns_deferred
     async def remove_group(self, group: str) -> bool:
         """Remove a group, and its roles. @return: whether it had members or roles."""
-        return bool(await self._connection.script(rights_scripts.REMOVE_GROUP, KEYS, (group,)))
+        return bool(await self._change(rights_scripts.REMOVE_GROUP, group))
+
+    async def _change(self, script: str, *words: str) -> object:
+        return await self._connection.change(script, KEYS, words)
 
 
 def _line(right: Right) -> str:

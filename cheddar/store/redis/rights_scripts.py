@@ -7,15 +7,21 @@ a hash holds lines, none of them twice, and is not there without one.
 
 from __future__ import annotations
 
+from cheddar.store.redis.changes import NOTE
+
 # A serial is never used twice, even where Redis lost its data or went back to a backup.
-ADVANCE_RIGHTS = """
+ADVANCE_RIGHTS = (
+    NOTE
+    + """
 local function advance_rights(key)
   local now = redis.call('TIME')
   local time = tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000)
   local last = tonumber(redis.call('GET', key) or '0')
   redis.call('SET', key, string.format('%.0f', math.max(last + 1, time)))
+  note('')
 end
 """
+)
 
 #: Adds a line to a field of a hash; nothing where it has it.
 ADD_LINE = """

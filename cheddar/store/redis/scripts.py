@@ -8,20 +8,25 @@ project.
 
 from __future__ import annotations
 
+from cheddar.store.redis.changes import NOTE
 from cheddar.store.redis.rights_scripts import ADD_LINE, ADVANCE_RIGHTS
 
 # A serial is never used twice, even where Redis lost its data or went back to a backup: what nodes remember under a
 # serial would otherwise pass for current. So it is at least the time in milliseconds.
-_ADVANCE = """
+_ADVANCE = (
+    NOTE
+    + """
 local function advance()
   local now = redis.call('TIME')
   local time = tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000)
   local last = tonumber(redis.call('GET', KEYS[1]) or '0')
   local serial = string.format('%.0f', math.max(last + 1, time))
   redis.call('SET', KEYS[1], serial)
+  note(ARGV[1])
   return serial
 end
 """
+)
 
 # Whether the project is still as the caller read it: each of its changes gives it another serial.
 _UNCHANGED = """

@@ -10,6 +10,7 @@ from zope.interface import implementer
 
 from cheddar.deferreds import returns_deferred
 from cheddar.interfaces import IStore
+from cheddar.store.changes import Changes
 from cheddar.store.kept import EVENTS_KEPT
 from cheddar.store.sqlite.accounts import SQLiteAccounts
 from cheddar.store.sqlite.connection import Database
@@ -48,9 +49,11 @@ class SQLiteStore:
     tokens: SQLiteTokens = field(init=False)
     leases: SQLiteLeases = field(init=False)
     events: SQLiteEvents = field(init=False)
+    changes: Changes = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._database = Database(self.path, self._reactor)
+        self.changes = Changes(self._clock, lambda: self._database.changed())
+        self._database = Database(self.path, self._reactor, self.changes.tell)
         self.description = f"SQLite in {self.path}"
         self.projects = SQLiteProjects(self._database, self.history_size, self._clock)
         self.pages = SQLitePages(self._database)
@@ -67,10 +70,12 @@ class SQLiteStore:
         [StoreUnavailable, NoRoom]
         """
         await self._database.open()
+        self.changes.start()
 
     @returns_deferred
     async def stop(self) -> None:
         """Close, after the changes that were asked for."""
+        await self.changes.stop()
         await self._database.close()
 
     @returns_deferred

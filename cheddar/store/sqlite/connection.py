@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ from twisted.python.threadpool import ThreadPool
 from cheddar import metrics
 from cheddar.deferreds import returns_deferred
 from cheddar.errors import CheddarError, NoRoom, StoreUnavailable
+from cheddar.store.changes import EVERYTHING
 from cheddar.store.sqlite.schema import migrate
 
 T = TypeVar("T")
@@ -38,11 +39,15 @@ class Database:
 
     path: Path
     _reactor: IReactorFromThreads
+    _tell: Callable[[Iterable[str]], None]
     _writing: ThreadPool | None = None
     _reading: ThreadPool | None = None
     _writer: sqlite3.Connection | None = None
     # Taken and given back by the reading threads, of which there are as many.
     _readers: list[sqlite3.Connection] = field(default=Factory(list))
+    # The writing thread's: the number of the last change that was told, and other processes' last version.
+    _told: int = 0
+    _version: int = 0
 
     @returns_deferred
     async def open(self) -> None:
@@ -77,17 +82,30 @@ class Database:
             return fail(StoreUnavailable(f"The metadata store {self.path} is not open."))
         return deferToThreadPool(self._reactor, self._reading, self._guarded, self._read, work)
 
-    def change(self, work: Work[T], durable: bool = True) -> Deferred[T]:
+    @returns_deferred
+    async def change(self, work: Work[T], durable: bool = True) -> T:
         """
-        Run C{work} in a transaction of its own: all of it happens, or, where it raises, nothing.
+        Run C{work} in a transaction of its own: all of it happens, or, where it raises, nothing. What it has changed is
+        told before this fires.
 
         @param durable: whether a power failure must not undo it; what can be fetched again need not wait for the
             disk. A crash of the process undoes neither.
         """
         if self._writing is None:
-            return fail(StoreUnavailable(f"The metadata store {self.path} is not open."))
+            raise StoreUnavailable(f"The metadata store {self.path} is not open.")
         give_up = time.monotonic() + BUSY_SECONDS
-        return deferToThreadPool(self._reactor, self._writing, self._guarded, self._change, work, durable, give_up)
+        changing: Deferred[tuple[T, Iterable[str]]] = deferToThreadPool(
+            self._reactor, self._writing, self._guarded, self._change, work, durable, give_up
+        )
+        result, changed = await changing
+        self._tell(changed)
+        return result
+
+    def changed(self) -> Deferred[Iterable[str]]:
+        """What other processes have changed since this was asked, and L{EVERYTHING} where nobody knows any more."""
+        if self._writing is None:
+            return fail(StoreUnavailable(f"The metadata store {self.path} is not open."))
+        return deferToThreadPool(self._reactor, self._writing, self._guarded, self._by_others)
 
     # What follows runs in threads.
 
@@ -113,6 +131,8 @@ class Database:
                 connection.close()
             raise
         self._writer, *self._readers = opened
+        self._version = _version_of_others(opened[0])
+        self._told = opened[0].execute("SELECT coalesce(max(number), 0) FROM changes").fetchone()[0]
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -147,13 +167,43 @@ class Database:
         finally:
             self._readers.append(connection)
 
-    def _change(self, work: Work[T], durable: bool, give_up: float) -> T:
+    def _change(self, work: Work[T], durable: bool, give_up: float) -> tuple[T, Iterable[str]]:
         connection = self._writer
         assert connection is not None
         patience = max(50, int((give_up - time.monotonic()) * 1000))
         connection.execute(f"PRAGMA busy_timeout = {patience}")
         connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-        return self._in_transaction(connection, work)
+        told = self._told
+
+        def change(connection: sqlite3.Connection) -> tuple[T, Iterable[str]]:
+            return work(connection), self._untold(connection)
+
+        try:
+            return self._in_transaction(connection, change)
+        except BaseException:
+            self._told = told
+            raise
+
+    def _by_others(self) -> Iterable[str]:
+        connection = self._writer
+        assert connection is not None
+        version = _version_of_others(connection)
+        if version == self._version:
+            return ()
+        # In this order: what comes in between is told twice.
+        self._version = version
+        return self._untold(connection)
+
+    def _untold(self, connection: sqlite3.Connection) -> Iterable[str]:
+        told = self._told
+        rows = connection.execute(
+            "SELECT number, name FROM changes WHERE number > ? ORDER BY number", (told,)
+        ).fetchall()
+        if not rows:
+            return ()
+        self._told = rows[-1][0]
+        # The oldest are forgotten.
+        return (EVERYTHING,) if rows[0][0] > told + 1 else [name for _, name in rows]
 
     def _in_transaction(self, connection: sqlite3.Connection, work: Work[T]) -> T:
         connection.execute("BEGIN IMMEDIATE")
@@ -203,3 +253,8 @@ class Database:
                 retry_after=60,
             )
         return None
+
+
+def _version_of_others(connection: sqlite3.Connection) -> int:
+    """A number that is another one after every change by another connection."""
+    return int(connection.execute("PRAGMA data_version").fetchone()[0])

@@ -105,6 +105,27 @@ def _rights(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
+def _changes(connection: sqlite3.Connection) -> None:
+    # By triggers: no statement can forget to tell. An upsert is an insertion or an update, never both.
+    connection.execute("CREATE TABLE changes (number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL)")
+    for trigger, event, name in (
+        ("project_added", "INSERT ON projects", "NEW.name"),
+        ("project_changed", "UPDATE ON projects", "NEW.name"),
+        ("project_freed", "DELETE ON projects", "OLD.name"),
+        ("page_changed", "INSERT ON page_records", "(SELECT name FROM pages WHERE id = NEW.page)"),
+        ("page_checked", "UPDATE OF checked_at ON pages", "NEW.name"),
+        ("page_dropped", "DELETE ON pages", "OLD.name"),
+        ("rights_changed", "UPDATE ON rights_serial", "''"),
+    ):
+        connection.execute(
+            f"CREATE TRIGGER {trigger} AFTER {event} BEGIN INSERT INTO changes (name) VALUES ({name}); END"
+        )
+    connection.execute(
+        "CREATE TRIGGER changes_kept AFTER INSERT ON changes WHEN NEW.number % 100 = 0 "
+        "BEGIN DELETE FROM changes WHERE number <= NEW.number - 1000; END"
+    )
+
+
 #: Only ever added to at its end: its length is the newest schema's number.
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _tables_of_2_0,
@@ -114,6 +135,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _wanted,
     _tokens,
     _rights,
+    _changes,
 )
 
 
