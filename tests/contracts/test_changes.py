@@ -124,8 +124,8 @@ async def test_too_much_to_name(under_test: StoreUnderTest, reactor: Any) -> Non
     others = Heard()
     other.changes.watch(others)
     await other.changes.stop()
-    for _ in range(KEPT + 120):
-        await store.pages.mark_checked("remote", "spam", 1.0)
+    for number in range(KEPT + 120):
+        await store.pages.mark_checked("remote", "spam", float(number))
     other.changes.start()
     await heard_until(under_test, others, None, reactor)
 
