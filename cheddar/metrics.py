@@ -15,6 +15,11 @@ request_seconds = Histogram(
     ("route",),
     registry=registry,
 )
+hot_answers = Counter(
+    "cheddar_http_answers_from_memory",
+    "Requests answered with what the same request was answered before.",
+    registry=registry,
+)
 uploads = Counter("cheddar_uploads", "Uploads by outcome.", ("outcome",), registry=registry)
 logins = Counter(
     "cheddar_logins", "Logins by outcome: ok, refused, or limited (not looked at).", ("outcome",), registry=registry

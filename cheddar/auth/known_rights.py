@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
@@ -23,8 +25,15 @@ class KnownRights:
     _store: IRightsStore
     _clock: IReactorTime
     _known: Rights | None = field(default=None, init=False)
-    _checked_at: float = field(default=0.0, init=False)
+    _checked_at: float = field(default=-inf, init=False)
     _checks: SingleFlight[Rights] = field(factory=SingleFlight, init=False)
+    _changes: int = field(default=0, init=False)
+
+    def changed(self, name: str | None) -> None:
+        """Plain call. The store tells of a change (L{IChanges.watch}): that of a project has no roles with it."""
+        if name is None:
+            self._changes += 1
+            self._checked_at = -inf
 
     async def now(self) -> Rights:
         """All roles, as they are. [StoreUnavailable]"""
@@ -34,14 +43,15 @@ class KnownRights:
         """All roles, as they were at most a second ago. [StoreUnavailable]"""
         if self._known is not None and 0 <= self._clock.seconds() - self._checked_at < BELIEF:
             return self._known
-        return await self._checks.run("", self._check)
+        # Who asks after a change does not wait with those who asked before.
+        return await self._checks.run(str(self._changes), self._check)
 
     @returns_deferred
     async def _check(self) -> Rights:
-        began = self._clock.seconds()
+        began, changes = self._clock.seconds(), self._changes
         known = self._known
         if known is None or known.serial != await self._store.serial():
             known = await self._store.rights()
         if self._known is None or known.serial >= self._known.serial or began > self._checked_at:
-            self._known, self._checked_at = known, began
+            self._known, self._checked_at = known, began if changes == self._changes else -inf
         return known

@@ -64,6 +64,10 @@ class Learning:
             return True
         return not self.younger(page, self._negative_ttl if page.project is None else self._short_ttl - early)
 
+    def due_at(self, page: CachedPage) -> float:
+        """Plain call. When a listing is due, in seconds since the epoch; a time past where it is."""
+        return page.checked_at + self._short_ttl if not self.is_due(page) else 0.0
+
     def is_due_soon(self, name: str, page: CachedPage) -> bool:
         """Plain call. Whether upstream is to be asked again by whoever is ahead of the clients that ask here."""
         # Not by chance: every node comes to the same. By the time too: what comes early now comes late another time.

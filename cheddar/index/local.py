@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from math import inf
 from secrets import token_hex
 
 from attrs import define, evolve, field
@@ -135,7 +136,7 @@ class LocalIndex:
         project = await self._known(name)
         if project is None or not project.files:
             raise self._reservations.no_local_project(name)
-        return project
+        return evolve(project, good_until=inf)
 
     async def _file(self, project: str, filename: str, digest: str | None) -> File:
         found = await self.project(project)

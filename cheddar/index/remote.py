@@ -136,7 +136,14 @@ class RemoteIndex:
         if page.project is None:
             raise self._no_project(name, deleted=bool(page.withdrawn))
         metrics.page_age.observe(max(0.0, self._clock.seconds() - page.checked_at))
-        return page.project if source == "upstream" else evolve(page.project, checked_at=page.checked_at)
+        if source == "upstream":
+            return page.project
+        return evolve(page.project, checked_at=page.checked_at, good_until=self._good_until(page))
+
+    def _good_until(self, page: CachedPage) -> float:
+        """Until it is due, or, where it is, asked for behind the next request; which is to be noted now and then."""
+        now = self._clock.seconds()
+        return min(max(self._learning.due_at(page), now + BELIEF), now + TOUCH_INTERVAL)
 
     @returns_deferred
     async def current(self, name: str) -> Project:

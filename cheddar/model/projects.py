@@ -87,6 +87,8 @@ class Project:
     @ivar upstream: the name of the upstream whose project it is, where there are several.
     @ivar checked_at: where this is remembered: when upstream last confirmed it, in seconds since the epoch; else None.
         It is of this copy, not of the project: neither stored nor compared.
+    @ivar good_until: until when, in seconds since the epoch, this need not be asked for again, unless the store tells
+        of a change; None: it is to be asked for each time. Of this copy too.
     """
 
     name: str
@@ -99,6 +101,7 @@ class Project:
     serial: int = 0
     upstream: str = ""
     checked_at: float | None = field(default=None, eq=False)
+    good_until: float | None = field(default=None, eq=False)
 
 
 @frozen

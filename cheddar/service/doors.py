@@ -16,7 +16,8 @@ from cheddar import systemd
 from cheddar.deferreds import returns_deferred
 from cheddar.errors import SettingsError
 from cheddar.settings import Settings
-from cheddar.web.request import CheddarSite, Drain
+from cheddar.web.draining import Drain
+from cheddar.web.request import CheddarSite
 
 #: Idle connections are left open for so long after the last answer: a request may be on its way.
 GRACE_SECONDS = 1.0

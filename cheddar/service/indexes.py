@@ -110,8 +110,10 @@ async def open_indexes(
         made = MadeMetadata(upstreams, remote_storage, reactor, work, reactor, newest)
         stops.append(made.stop)
     memory = StoreMemory(store.projects, local_storage, reactor)
+    rights = KnownRights(store.rights, reactor)
+    store.changes.watch(rights.changed)
     permissions = Permissions(
-        KnownRights(store.rights, reactor),
+        rights,
         store.accounts.grants,
         store.projects.owned_names,
         Rules(

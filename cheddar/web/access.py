@@ -165,6 +165,7 @@ class Routes:
         def register(endpoint: Endpoint[P]) -> Endpoint[P]:
             async def handle(request: CheddarRequest, *args: P.args, **kwargs: P.kwargs) -> None:
                 began = perf_counter()
+                request.route = rule
                 try:
                     try:
                         if request.incoming is not None:

@@ -61,7 +61,10 @@ class Delivery:
         self._head(request, response)
         if response.status not in NO_BODY_CODES:
             request.setHeader(b"content-length", b"%d" % len(response.body))
-        request.write(b"" if request.method == b"HEAD" else response.body)
+        body = b"" if request.method == b"HEAD" else response.body
+        request.write(body)
+        if response.lasting is not None:
+            request.site.hot.keep(request, response.lasting, body)
 
     async def _encoded(self, response: Response) -> Response:
         body = None if response.compressed is None else response.compressed.get()

@@ -11,14 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cached_property
 from io import BytesIO
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote_to_bytes
 
-from attrs import define, field
-from twisted.internet.defer import Deferred
+from prometheus_client import Counter
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
-from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.web.http import datetimeToString
 from twisted.web.http_headers import Headers
@@ -27,13 +25,15 @@ from twisted.web.server import Request, Site
 
 from cheddar import metrics
 from cheddar.errors import CheddarError, Invalid, TooLarge
-from cheddar.formats.upload_form import ParsedForm
-from cheddar.interfaces import IFileWriter
 from cheddar.model import Identity, Sight
-from cheddar.web.access_log import access_line
+from cheddar.web.access_log import Answered, access_line
 from cheddar.web.channel import Census, Limits, PacedChannel
+from cheddar.web.incoming import Incoming
 from cheddar.web.responses import Response, header_value
 from cheddar.web.strict import is_host
+
+if TYPE_CHECKING:
+    from cheddar.web.hot import HotAnswers
 
 #: The most that a body may have that is no upload, in bytes: a yank's reason.
 SMALL_BODY = 64 * 1024
@@ -53,31 +53,6 @@ _WELL_KNOWN = b"/.well-known"
 _METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH"))
 
 
-class Incoming(Protocol):
-    """A body that is an upload, on its way in. All are plain calls."""
-
-    def start(self, expect: bool) -> None:
-        """The headers are here; C{expect}: the sender waits for a C{100 Continue}."""
-
-    def data_received(self, data: bytes) -> None:
-        """The next bytes."""
-
-    def body_received(self) -> None:
-        """The body is complete."""
-
-    def abort(self) -> None:
-        """Nobody wants it any more."""
-
-    def admitted(self) -> Deferred[None]:
-        """Fires when the sender may upload; fails with the reason why not."""
-
-    def arrived(self) -> Deferred[ParsedForm]:
-        """The form, once the body is complete; fails with what is wrong with it."""
-
-    def writer(self) -> IFileWriter:
-        """The bytes of the file; whoever takes the writer commits or aborts it."""
-
-
 class CheddarRequest(Request):
     """
     @ivar identity: who is asking, once that is known.
@@ -87,6 +62,9 @@ class CheddarRequest(Request):
     @ivar received: bytes of the body so far.
     @ivar waits: whether the client is made to wait before it sends more.
     @ivar noted: whether the audit log has it.
+    @ivar head: the bytes of its head, where they came whole and in one piece; else empty.
+    @ivar began: when they were here, in seconds of the reactor's clock.
+    @ivar route: the route that answers, once that is known.
     """
 
     identity: Identity | None = None
@@ -95,6 +73,9 @@ class CheddarRequest(Request):
     gone = False
     waits = False
     noted = False
+    head = b""
+    began = 0.0
+    route: str | None = None
     site: CheddarSite
 
     _refused = False
@@ -114,13 +95,20 @@ class CheddarRequest(Request):
         The IP address that the request comes from, once its headers are here; C{unix} where it has none. A proxy's
         C{X-Forwarded-For} counts where TRUSTED_PROXIES names that proxy, and nowhere else.
         """
-        forwarded = self.requestHeaders.getRawHeaders(b"x-forwarded-for", [])
-        return self.site.census.limits.trusted.client(self._peer, [value.decode("latin-1") for value in forwarded])
+        return self.site.census.limits.trusted.client(self._peer, self.forwarded)
+
+    @property
+    def forwarded(self) -> tuple[str, ...]:
+        """What proxies say of where the request comes from."""
+        values = self.requestHeaders.getRawHeaders(b"x-forwarded-for", [])
+        return tuple(value.decode("latin-1") for value in values)
 
     def gotLength(self, length: int | None) -> None:
         """All headers are here; what happens to the body is decided now."""
         # HTTPChannel gives these to the request only after the body; an answer may be due before that.
         channel = cast(Any, self.channel)
+        self.head, channel.head = channel.head, b""
+        self.began = self.site.clock.seconds()
         self.method, self.uri, self.clientproto = channel._command, channel._path, channel._version
         self.content = BytesIO()
         self.site.under_way.add(self)
@@ -243,9 +231,13 @@ class CheddarRequest(Request):
 
     def count(self, route: str) -> None:
         """Note in the metrics how the request ended."""
+        self.counter(route).inc()
+
+    def counter(self, route: str) -> Counter:
+        """What counts requests like this one."""
         method = self.method.decode("latin-1") if self.method in _METHODS else "other"
         status = "gone" if self.gone and not self.startedWriting else str(self.code)
-        metrics.requests.labels(method, route, status).inc()
+        return metrics.requests.labels(method, route, status)
 
     def write(self, data: bytes) -> None:
         """Send; the first call sends the headers."""
@@ -323,6 +315,7 @@ class CheddarSite(Site):
         receive: Callable[[CheddarRequest, int | None], Incoming],
         problem: Callable[[CheddarRequest, CheddarError], Response],
         limits: Limits,
+        hot: HotAnswers,
     ) -> None:
         # Twisted's own form parser would need eleven times the body's size in memory.
         super().__init__(
@@ -342,6 +335,14 @@ class CheddarSite(Site):
         # Without the step in between that would choose HTTP/2.
         self.protocol = PacedChannel  # type: ignore[assignment,method-assign]  # Factory takes any callable
         self.census = Census(clock, limits)
+        self.hot = hot
+
+    def answered(self, channel: Any, answered: Answered) -> None:
+        """Note in the log what was answered at once."""
+        peer = str(getattr(channel.getPeer(), "host", None) or "")
+        address = self.census.limits.trusted.client(peer, answered.forwarded)
+        if self._logFile is not None:
+            self._logFile.write(answered.line(self._logDateTime or "", address) + "\n")
 
     def startFactory(self) -> None:
         """Somebody listens."""
@@ -375,24 +376,3 @@ class CheddarSite(Site):
         """Close connections on which no request is under way."""
         for channel in self.idle():
             channel.loseConnection()
-
-
-@define(eq=False)
-class Drain:
-    """Waits, when the server stops, until the requests under way are answered."""
-
-    _site: CheddarSite
-    _clock: IReactorTime
-    _seconds: float
-    _polls: float = field(default=0.05)
-
-    async def wait(self) -> int:
-        """@return: how many requests had to be cut."""
-        self._site.draining = True
-        end = self._clock.seconds() + self._seconds
-        while self._site.under_way and self._clock.seconds() < end:
-            await deferLater(self._clock, self._polls, lambda: None)
-        left = list(self._site.under_way)
-        for request in left:
-            await request.cut()
-        return len(left)

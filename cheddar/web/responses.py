@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Mapping
 from datetime import datetime
 from hashlib import sha256
+from math import inf
 from types import MappingProxyType
 from typing import Protocol
 
@@ -36,6 +37,30 @@ class Compressed(Protocol):
         """Here it is."""
 
 
+#: What an age is at most in a header (RFC 9111, section 1.2.2).
+_OLDEST = 2**31
+
+
+def age_of(checked_at: float, now: float) -> int:
+    """The C{Age} (RFC 9111, section 5.1) of what upstream confirmed at a time."""
+    return min(max(0, int(now - checked_at)), _OLDEST)
+
+
+@frozen
+class Lasting:
+    """
+    An answer that stays what it is until the store tells of a change.
+
+    @ivar name: of the project that it tells of; None: all of them.
+    @ivar until: or until this time, in seconds of the reactor's clock, if that is earlier.
+    @ivar checked_at: what its C{Age} counts from; None where it has none.
+    """
+
+    name: str | None
+    until: float = inf
+    checked_at: float | None = None
+
+
 @frozen(kw_only=True)
 class Response:
     """
@@ -50,6 +75,7 @@ class Response:
     @ivar last_modified: since when it has been what it is; of a C{file} only where its bytes can never change.
     @ivar headers: further headers.
     @ivar compressed: where the body is kept in gzip; None: nowhere.
+    @ivar lasting: how long it may be given again to whoever asks in the same words; None: not at all.
     """
 
     status: int = 200
@@ -61,6 +87,7 @@ class Response:
     last_modified: datetime | None = None
     headers: Mapping[str, str] = {}
     compressed: Compressed | None = None
+    lasting: Lasting | None = None
 
     @property
     def all_headers(self) -> Mapping[str, str]:

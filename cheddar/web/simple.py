@@ -19,13 +19,10 @@ from cheddar.web.indexes import Shown
 from cheddar.web.modified import Sightings
 from cheddar.web.rendered import Rendered, RenderedPages
 from cheddar.web.request import CheddarRequest
-from cheddar.web.responses import Response, page_etag
+from cheddar.web.responses import Lasting, Response, age_of, page_etag
 
 #: Pages of more files than this are rendered off the reactor.
 _RENDER_ELSEWHERE_FROM = 200
-
-#: What an age is at most in a header (RFC 9111, section 1.2.2).
-_OLDEST = 2**31
 
 OFFERED = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html, text/html, application/json"
 
@@ -146,7 +143,8 @@ class SimplePages:
         """The project list of the index of that name."""
         body = await deferToThreadPool(self._reactor, self._pool, _render_list, listing, choice)
         private = request.private(index)
-        return self._page(body, page_etag(body), choice, (index,), private, listing.serial, listing.serial)
+        page = self._page(body, page_etag(body), choice, (index,), private, listing.serial, listing.serial)
+        return evolve(page, lasting=Lasting(None))
 
     async def project(self, request: CheddarRequest, index: IIndex, name: str, root: str, choice: Choice) -> Response:
         """A project's page; C{root} is the way from it to the root of the server."""
@@ -160,14 +158,18 @@ class SimplePages:
         serial = project.serial if index.name == "local" else None
         response = self._page(page.body, page.etag, choice, (index.name, root, name), private, serial, project.serial)
         headers = {**response.headers, **self._age(project)}
-        return evolve(response, headers=headers, compressed=self._rendered.compressed(root, choice, page))
+        return evolve(
+            response,
+            headers=headers,
+            compressed=self._rendered.compressed(root, choice, page),
+            lasting=None if project.good_until is None else Lasting(name, project.good_until, project.checked_at),
+        )
 
     def _age(self, project: Project) -> dict[str, str]:
         """How long ago upstream confirmed what is remembered of it (RFC 9111, section 5.1)."""
         if project.checked_at is None:
             return {}
-        seconds = int(self._clock.seconds() - project.checked_at)
-        return {"Age": str(min(max(0, seconds), _OLDEST))}
+        return {"Age": str(age_of(project.checked_at, self._clock.seconds()))}
 
     async def _render(self, project: Project, root: str, choice: Choice) -> Rendered:
         if len(project.files) < _RENDER_ELSEWHERE_FROM:

@@ -28,6 +28,7 @@ from cheddar.web.bodies import Delivery
 from cheddar.web.channel import Limits
 from cheddar.web.errors import Problems
 from cheddar.web.files import file_routes
+from cheddar.web.hot import HotAnswers
 from cheddar.web.indexes import Shown
 from cheddar.web.manage import manage_routes
 from cheddar.web.modified import Sightings
@@ -105,4 +106,5 @@ def make_site(behind: Behind, reactor: IReactorFromThreads, clock: IReactorTime,
     def receive(request: CheddarRequest, length: int | None) -> IncomingUpload:
         return IncomingUpload(request, access, behind.local, behind.storage, routes.audited, behind.max_upload, length)
 
-    return CheddarSite(app.resource(), clock, receive, problems.response, behind.limits)
+    hot = HotAnswers(clock, behind.store.changes)
+    return CheddarSite(app.resource(), clock, receive, problems.response, behind.limits, hot)

@@ -1,0 +1,255 @@
+"""
+The short road: what was asked for a moment ago, in the very same bytes, is answered in the same way.
+
+Whatever a request's answer depends on is either in the bytes of its head, or in the store, which tells of its changes;
+so a head that was answered over the long road (routes, permission, index, rendering, conditions) may be looked up, byte
+for byte, until a change is told of. No thread, no store and no Deferred is asked. That an answer is kept is decided on
+the long road; what is kept is the head that it wrote, with the date left open, and its body.
+
+Kept are answers to those who have not logged in, about pages that everybody may see: who may see them is in the store
+too. A user's login is looked at each time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from time import perf_counter, time
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.http import datetimeToString
+
+from cheddar import metrics
+from cheddar.interfaces import IChanges
+from cheddar.web.access_log import Answered
+from cheddar.web.conditions import http_date
+from cheddar.web.responses import Lasting, age_of, request_header
+
+#: Bytes of heads, and of the bodies that go with them, that are kept.
+MOST_HEADS = 8 * 1024 * 1024
+MOST_BODIES = 48 * 1024 * 1024
+#: A head of more bytes is not kept.
+LONGEST = 2048
+#: Seconds for which a change by another process may go unheard.
+BELIEF = 1.0
+#: Seconds without a change before an answer is kept: longer than any part of the long road goes by what it knew before
+#: (a second), and the store takes to answer.
+SETTLED = 3.0
+#: Names whose last change is remembered.
+_MOST_NAMES = 10_000
+
+_END = b"\r\n\r\n"
+#: Headers whose presence sends a request over the long road, whatever else it has.
+_LONG = (b"authorization", b"content-length", b"transfer-encoding", b"expect", b"upgrade", b"if-unmodified-since")
+
+
+@define(eq=False)
+class Kept:
+    """
+    An answer.
+
+    @ivar name: the project that it tells of; None: all of them.
+    @ivar since: when it was kept, in seconds of the reactor's clock. @ivar until: how long it is good.
+    @ivar start: its head up to the date. @ivar middle: up to the age, if it tells one. @ivar rest: what is left.
+    @ivar checked_at: what the age counts from; None: it tells none.
+    @ivar body: empty where none is sent.
+    """
+
+    name: str | None
+    since: float
+    until: float
+    start: bytes
+    middle: bytes
+    rest: bytes
+    checked_at: float | None
+    body: bytes
+    answered: Answered
+    count: Callable[[], None]
+    observe: Callable[[float], None]
+    _head: bytes = b""
+    _head_at: tuple[int, int] = (0, 0)
+
+    def head(self, now: float) -> bytes:
+        """The head, as of now."""
+        age = 0 if self.checked_at is None else age_of(self.checked_at, now)
+        moment = (int(time()), age)
+        if moment != self._head_at:
+            told = b"" if self.checked_at is None else b"%d" % age
+            self._head = b"".join((self.start, datetimeToString(moment[0]), self.middle, told, self.rest))
+            self._head_at = moment
+        return self._head
+
+
+@define(eq=False)
+class HotAnswers:
+    """
+    The answers that are kept, by the heads that ask for them.
+
+    @ivar _changes: what the store tells of.
+    """
+
+    _clock: IReactorTime
+    _changes: IChanges
+    _kept: dict[bytes, Kept] = field(factory=dict, init=False)
+    _of: defaultdict[str | None, set[bytes]] = field(factory=lambda: defaultdict(set), init=False)
+    _head_bytes: int = field(default=0, init=False)
+    _bodies: Counter[int] = field(factory=Counter, init=False)
+    _body_bytes: int = field(default=0, init=False)
+    _changed: dict[str, float] = field(factory=dict, init=False)
+    _all_changed: float = field(init=False)
+    _any_changed: float = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._all_changed = self._any_changed = self._clock.seconds()
+        self._changes.watch(self.changed)
+
+    # The road.
+
+    def answer(self, channel: Any, data: bytes) -> bytes:
+        """
+        Answer the requests that C{data} begins with, as long as they are known.
+
+        @param channel: has no request under way, and nothing of one that has come before.
+        @return: what is left for the long road.
+        """
+        began = self._clock.seconds()
+        while data and self._usable(began):
+            end = data.find(_END) + len(_END)
+            head = data if end == len(data) else data[:end]
+            kept = self._kept.get(head)
+            if kept is None:
+                break
+            if not kept.since <= began < kept.until:
+                self._drop(head)
+                break
+            started = perf_counter()
+            kept.count()
+            metrics.hot_answers.inc()
+            channel.site.answered(channel, kept.answered)
+            channel.give(kept.head(began), kept.body)
+            kept.observe(perf_counter() - started)
+            if kept.checked_at is not None:
+                _served.inc()
+                metrics.page_age.observe(max(0.0, began - kept.checked_at))
+            data = data[end:]
+            if channel.stalled_since is not None:
+                break
+        return data
+
+    def _usable(self, now: float) -> bool:
+        seen_at = self._changes.seen_at()
+        return seen_at is not None and 0 <= now - seen_at < BELIEF
+
+    # What is kept.
+
+    def keep(self, request: Any, lasting: Lasting, body: bytes) -> None:
+        """
+        Keep an answer that was written.
+
+        @param request: a L{CheddarRequest<cheddar.web.request.CheddarRequest>}.
+        @param body: what was sent of it.
+        """
+        now = self._clock.seconds()
+        if not (now < lasting.until and self._usable(now) and self._is_settled(lasting.name, request.began)):
+            return
+        if not _may_be_kept(request, now):
+            return
+        start, middle, rest = _parts(request)
+        kept = Kept(
+            name=lasting.name,
+            since=now,
+            until=lasting.until,
+            start=start,
+            middle=middle,
+            rest=rest,
+            checked_at=lasting.checked_at,
+            body=body,
+            answered=Answered.of(request),
+            count=request.counter(request.route).inc,
+            observe=metrics.request_seconds.labels(request.route).observe,
+        )
+        self._drop(request.head)
+        self._kept[request.head] = kept
+        self._of[lasting.name].add(request.head)
+        self._head_bytes += len(request.head)
+        self._bodies[id(body)] += 1
+        if self._bodies[id(body)] == 1:
+            self._body_bytes += len(body)
+        while self._kept and (self._head_bytes > MOST_HEADS or self._body_bytes > MOST_BODIES):
+            self._drop(next(iter(self._kept)))
+
+    def _drop(self, head: bytes) -> None:
+        kept = self._kept.pop(head, None)
+        if kept is None:
+            return
+        heads = self._of[kept.name]
+        heads.discard(head)
+        if not heads:
+            del self._of[kept.name]
+        self._head_bytes -= len(head)
+        self._bodies[id(kept.body)] -= 1
+        if not self._bodies[id(kept.body)]:
+            del self._bodies[id(kept.body)]
+            self._body_bytes -= len(kept.body)
+
+    # What changes.
+
+    def changed(self, name: str | None) -> None:
+        """A project, or everything (None), is not what it was."""
+        now = self._any_changed = self._clock.seconds()
+        if name is None:
+            self._all_changed = now
+            for kept in (self._kept, self._of, self._bodies):
+                kept.clear()
+            self._head_bytes = self._body_bytes = 0
+            return
+        if len(self._changed) >= _MOST_NAMES:
+            # Then it is as if each of them had changed now: they are kept a little later.
+            self._changed.clear()
+            self._all_changed = now
+        self._changed[name] = now
+        for head in (*self._of.get(name, ()), *self._of.get(None, ())):
+            self._drop(head)
+
+    def _is_settled(self, name: str | None, began: float) -> bool:
+        changed = self._any_changed if name is None else max(self._changed.get(name, 0.0), self._all_changed)
+        return began - changed >= SETTLED
+
+
+_served = metrics.pages_served.labels("memory")
+
+
+def _may_be_kept(request: Any, now: float) -> bool:
+    headers = request.requestHeaders
+    if not request.head or len(request.head) > LONGEST or request.route is None:
+        return False
+    if request.method not in (b"GET", b"HEAD") or request.code not in (200, 304) or request.clientproto != b"HTTP/1.1":
+        return False
+    if request.gone or not request.channel.persistent or any(headers.hasHeader(name) for name in _LONG):
+        return False
+    if request.identity is None or not request.identity.anonymous or not request.responseHeaders.hasHeader(b"date"):
+        return False
+    # A page that is new has no date yet; and a date to come will once be past.
+    since = None if headers.hasHeader(b"if-none-match") else request_header(request, "if-modified-since")
+    asked = http_date(since) if since else None
+    return request.responseHeaders.hasHeader(b"last-modified") and (asked is None or asked.timestamp() <= now)
+
+
+def _parts(request: Any) -> tuple[bytes, bytes, bytes]:
+    """The head that was written, without its date, and without its age if it tells one."""
+    parts: list[list[bytes]] = [[b"HTTP/1.1 %d %s\r\n" % (request.code, request.code_message)], [], []]
+    part = 0
+    for name, values in request.responseHeaders.getAllRawHeaders():
+        for value in values:
+            if name in (b"Date", b"Age"):
+                # Twisted sets the date before anything else.
+                part += 1
+                parts[part - 1].append(name + b": ")
+                parts[part].append(b"\r\n")
+            else:
+                parts[part].append(b"%s: %s\r\n" % (name, value))
+    parts[part].append(b"\r\n")
+    start, middle, rest = map(b"".join, parts)
+    return start, middle, rest
