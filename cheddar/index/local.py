@@ -19,6 +19,7 @@ from cheddar.formats import attestations, core_metadata, filenames
 from cheddar.formats.links import digest_segment
 from cheddar.formats.provenance import MAX_SIZE as MAX_PROVENANCE
 from cheddar.index import upload_checks
+from cheddar.index.remembered import Remembered
 from cheddar.index.reservations import Reservations
 from cheddar.index.sidecars import advertised, provenance_key, sidecar, write_whole
 from cheddar.index.store_memory import StoreMemory
@@ -60,6 +61,7 @@ class LocalIndex:
     @ivar _pool: reads archives and computes digests.
     @ivar _allow_reuse: whether a removed file's name may come back with other bytes.
     @ivar _strict_names: whether a file that is not named as today's tools do is refused.
+    @ivar _remembered: what the rows say, for those who read; None: they are asked each time.
     @ivar _reservations: names that are this index's before anything is published under them.
     """
 
@@ -73,6 +75,7 @@ class LocalIndex:
     _allow_reuse: bool = True
     _reservations: Reservations = field(factory=Reservations)
     _strict_names: bool = False
+    _remembered: Remembered[Project | None] | None = None
     name: str = "local"
 
     _log = Logger()
@@ -99,7 +102,7 @@ class LocalIndex:
     async def owns(self, name: str) -> bool:
         """See L{IPublishable.owns}."""
         # Pages, files, core metadata and refreshes all go by this, so that none of them can ask upstream alone.
-        return self._reservations.pattern(name) is not None or await self._known(name) is not None
+        return self._reservations.pattern(name) is not None or await self._seen(name) is not None
 
     @returns_deferred
     async def check_publisher(self, name: str, by: Identity) -> None:
@@ -125,7 +128,16 @@ class LocalIndex:
         await self._memory.check()
 
     async def _known(self, name: str) -> Project | None:
-        project = await self._projects.project(name)
+        """As the store says at this moment: what is changed is decided by that."""
+        return await self._there(await self._projects.project(name))
+
+    async def _seen(self, name: str) -> Project | None:
+        """For reading: what another process has changed is seen within a second."""
+        if self._remembered is None:
+            return await self._known(name)
+        return await self._there(await self._remembered.find(name, lambda: self._projects.project(name)))
+
+    async def _there(self, project: Project | None) -> Project | None:
         if project is None:
             await self._memory.check()
         return project
@@ -133,13 +145,15 @@ class LocalIndex:
     @returns_deferred
     async def project(self, name: str) -> Project:
         """See L{IIndex.project}."""
-        project = await self._known(name)
+        return self._offered(name, await self._seen(name))
+
+    def _offered(self, name: str, project: Project | None) -> Project:
         if project is None or not project.files:
             raise self._reservations.no_local_project(name)
         return evolve(project, good_until=inf)
 
-    async def _file(self, project: str, filename: str, digest: str | None) -> File:
-        found = await self.project(project)
+    def _file(self, found: Project, filename: str, digest: str | None) -> File:
+        project = found.name
         if found.status == QUARANTINED:
             # Not offered, whoever kept the address (PEP 792).
             raise NotFound(f"{project} is quarantined{f': {found.status_reason}' if found.status_reason else ''}.")
@@ -151,13 +165,13 @@ class LocalIndex:
     @returns_deferred
     async def file(self, project: str, filename: str, digest: str | None) -> IStoredFile:
         """See L{IIndex.file}."""
-        file = await self._file(project, filename, digest)
+        file = self._file(await self.project(project), filename, digest)
         try:
             return await self._open(file)
         except NotFound:
             pass
         # It may have been removed, or replaced, since its row was read.
-        file = await self._file(project, filename, digest)
+        file = self._file(self._offered(project, await self._known(project)), filename, digest)
         try:
             return await self._open(file)
         except NotFound:
@@ -176,7 +190,7 @@ class LocalIndex:
     @returns_deferred
     async def core_metadata(self, project: str, filename: str, digest: str | None) -> bytes:
         """See L{IIndex.core_metadata}."""
-        file = await self._file(project, filename, digest)
+        file = self._file(await self.project(project), filename, digest)
         if file.core_metadata is None:
             raise NotFound(f"{filename} has no separate core metadata.")
         return await self._storage.read(sidecar(file.key), MAX_CORE_METADATA)
@@ -184,7 +198,7 @@ class LocalIndex:
     @returns_deferred
     async def provenance(self, project: str, filename: str, digest: str | None) -> bytes:
         """See L{IIndex.provenance}."""
-        file = await self._file(project, filename, digest)
+        file = self._file(await self.project(project), filename, digest)
         if file.provenance is None:
             raise NotFound(f"{filename} has no provenance: it was published without attestations.")
         return await self._storage.read(file.provenance, MAX_PROVENANCE)

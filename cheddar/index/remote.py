@@ -6,7 +6,6 @@ What was seen once is served for as long as it takes: upstream decides what is n
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -34,16 +33,15 @@ from cheddar.index.kept_provenance import KeptProvenance
 from cheddar.index.learning import Learning
 from cheddar.index.listings import find_file, pin_file, replace_files, storage_key
 from cheddar.index.made_metadata import Listing, MadeMetadata
+from cheddar.index.remembered import BELIEF, Remembered, weight_of
 from cheddar.index.reservations import Reservations
 from cheddar.index.upstreams import Upstreams
 from cheddar.index.withdrawals import SAFE, WithdrawalPolicy, why_not_offered
-from cheddar.interfaces import IAuditLog, IFileStorage, IIndex, IPageCache, IRefreshable, IStoredFile
+from cheddar.interfaces import IAuditLog, IChanges, IFileStorage, IIndex, IPageCache, IRefreshable, IStoredFile
 from cheddar.model import CachedPage, File, Project
 
-#: Seconds for which a page read from the store is believed: how late another process's change may be seen.
-BELIEF = 1.0
-#: Files in the pages kept that way, all together.
-MAX_FILES_KEPT = 50_000
+#: Files in the pages that are remembered, all together.
+MAX_FILES_KEPT = 20_000
 #: Seconds between two notes in the store that a project is asked for.
 TOUCH_INTERVAL = 60.0
 #: Seconds after a refresh that failed in which the next request does not start another.
@@ -70,6 +68,7 @@ class RemoteIndex:
         downloads: Downloads,
         storage: IFileStorage,
         clock: IReactorTime,
+        changes: IChanges,
         *,
         short_ttl: float,
         long_ttl: float,
@@ -85,6 +84,7 @@ class RemoteIndex:
     ) -> None:
         """
         @param upstreams: where there are none, this index has nothing.
+        @param changes: tells what has changed of C{pages}.
         @param short_ttl: seconds that a listing is served without asking upstream.
         @param long_ttl: seconds after the last request during which a listing goes on being refreshed.
         @param negative_ttl: seconds that upstream's "no such project" is remembered.
@@ -111,9 +111,7 @@ class RemoteIndex:
         self._owned_names = owned_names
         self._reservations = reservations or Reservations()
         self._concurrency = concurrency
-        self._kept: OrderedDict[str, tuple[float, CachedPage | None]] = OrderedDict()
-        self._files_kept = 0
-        self._reads: SingleFlight[CachedPage | None] = SingleFlight()
+        self._known: Remembered[CachedPage | None] = Remembered(clock, changes, _weight, MAX_FILES_KEPT, BELIEF)
         self._fetches: SingleFlight[CachedPage] = SingleFlight()
         self._passed = PassedMetadata(upstreams, storage)
         self._provenance = KeptProvenance(upstreams, storage, clock, wait)
@@ -240,36 +238,18 @@ class RemoteIndex:
         return page, "due"
 
     async def _remembered(self, name: str) -> CachedPage | None:
-        kept = self._kept.get(name)
-        if kept is not None and 0 <= self._clock.seconds() - kept[0] < BELIEF:
-            self._kept.move_to_end(name)
-            return kept[1]
-        return await self._reads.run(name, lambda: self._read(name))
+        return await self._known.find(name, lambda: self._read(name))
 
     @returns_deferred
     async def _read(self, name: str) -> CachedPage | None:
         page = await self._pages.get(self.name, name)
-        self._keep(name, page)
         self._consider(name, page)
         return page
-
-    def _keep(self, name: str, page: CachedPage | None) -> None:
-        now = self._clock.seconds()
-        if name in self._kept:
-            self._files_kept -= _weight(self._kept.pop(name)[1])
-        self._kept[name] = (now, page)
-        self._files_kept += _weight(page)
-        while self._kept:
-            oldest, (read_at, kept) = next(iter(self._kept.items()))
-            if oldest == name or (self._files_kept <= MAX_FILES_KEPT and 0 <= now - read_at < BELIEF):
-                break
-            self._files_kept -= _weight(kept)
-            del self._kept[oldest]
 
     def _note_request(self, name: str, page: CachedPage) -> None:
         now = self._clock.seconds()
         if not 0 <= now - page.asked_at < TOUCH_INTERVAL:
-            self._keep(name, evolve(page, asked_at=now))
+            self._known.amend(name, evolve(page, asked_at=now))
             self._pages.touch(self.name, name, now).addErrback(self._failed_behind, name)
 
     def _refresh_behind(self, name: str) -> None:
@@ -305,12 +285,12 @@ class RemoteIndex:
             self._failed[name] = self._clock.seconds()
             raise
         self._failed.pop(name, None)
-        self._keep(name, page)
+        self._known.keep(name, page)
         self._consider(name, page)
         return page
 
     def _asked_at(self, name: str) -> float | None:
-        page = self._kept.get(name, (0.0, None))[1]
+        page = self._known.last(name)
         return None if page is None else page.asked_at
 
     @returns_deferred
@@ -362,7 +342,7 @@ class RemoteIndex:
         """Change what is remembered of a listing, where it still is."""
         page = await self._learning.change(name, change)
         if page is not None:
-            self._keep(name, page)
+            self._known.keep(name, page)
 
     # Core metadata that is made here
 
@@ -385,4 +365,4 @@ class RemoteIndex:
 
 
 def _weight(page: CachedPage | None) -> int:
-    return 1 if page is None or page.project is None else 1 + len(page.project.files)
+    return weight_of(None if page is None else page.project)

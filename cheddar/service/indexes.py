@@ -18,7 +18,8 @@ from cheddar.errors import NoRoom
 from cheddar.index.downloads import Downloads
 from cheddar.index.local import LocalIndex
 from cheddar.index.made_metadata import NEWEST, MadeMetadata
-from cheddar.index.remote import RemoteIndex
+from cheddar.index.remembered import Remembered, weight_of
+from cheddar.index.remote import MAX_FILES_KEPT, RemoteIndex
 from cheddar.index.reservations import Reservations
 from cheddar.index.store_memory import StoreMemory
 from cheddar.index.upstreams import Source, Upstreams
@@ -134,6 +135,7 @@ async def open_indexes(
         allow_reuse=settings.filename_reuse == "allow",
         reservations=reservations,
         strict_names=settings.strict_names,
+        remembered=Remembered(reactor, store.changes, weight_of, MAX_FILES_KEPT),
     )
     remote = RemoteIndex(
         upstreams,
@@ -141,6 +143,7 @@ async def open_indexes(
         downloads,
         remote_storage,
         reactor,
+        store.changes,
         short_ttl=settings.versions_short_ttl,
         long_ttl=settings.versions_long_ttl,
         negative_ttl=settings.negative_ttl,

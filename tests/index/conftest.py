@@ -53,6 +53,7 @@ class Node:
             self.downloads,
             self.storage,
             clock,
+            self.store.changes,
             short_ttl=600,
             long_ttl=3600 * 24,
             negative_ttl=300,

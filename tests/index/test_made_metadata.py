@@ -488,6 +488,7 @@ async def test_without_the_maker_the_signature_holds(node: Node, evil: EvilUpstr
         node.downloads,
         node.storage,
         clock,
+        node.store.changes,
         short_ttl=600,
         long_ttl=86_400,
         negative_ttl=300,

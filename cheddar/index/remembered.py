@@ -1,0 +1,118 @@
+"""What the store said of names, for as long as it tells of no change."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from cheddar.deferreds import SingleFlight, returns_deferred
+from cheddar.interfaces import IChanges
+from cheddar.model import Project
+
+T = TypeVar("T")
+
+#: Seconds for which a change by another process may go unheard.
+BELIEF = 1.0
+
+
+def weight_of(project: Project | None) -> int:
+    """What a project, or that there is none, counts for among those that are remembered: its files."""
+    return 1 if project is None else 1 + len(project.files)
+
+
+class Remembered(Generic[T]):
+    """
+    Asks the store once, and again where it has told of a change, or tells nothing. All methods but L{find} are plain
+    calls.
+    """
+
+    def __init__(
+        self, clock: IReactorTime, changes: IChanges, weight: Callable[[T], int], most: int, belief: float = 0.0
+    ) -> None:
+        """
+        @param weight: how much one is of what is remembered. @param most: how much all may be.
+        @param belief: seconds for which a value is believed where the store tells nothing.
+        """
+        self._clock = clock
+        self._changes = changes
+        self._weigh = weight
+        self._most = most
+        self._belief = belief
+        self._known: OrderedDict[str, tuple[float, T]] = OrderedDict()
+        self._weight = 0
+        self._reading: dict[str, object] = {}
+        self._reads: SingleFlight[T] = SingleFlight()
+        changes.watch(self.changed)
+
+    async def find(self, name: str, read: Callable[[], Deferred[T]]) -> T:
+        """
+        What is known of a name.
+
+        @param read: asks the store; called only where that is needed.
+        """
+        known = self._known.get(name)
+        if known is not None and self._is_good(known[0]):
+            self._known.move_to_end(name)
+            return known[1]
+        # Who asks after a change does not wait with those who asked before.
+        reading = self._reading.setdefault(name, object())
+        return await self._reads.run(reading, lambda: self._read(name, read, reading))
+
+    @returns_deferred
+    async def _read(self, name: str, read: Callable[[], Deferred[T]], reading: object) -> T:
+        try:
+            value = await read()
+        finally:
+            unchanged = self._reading.get(name) is reading
+            if unchanged:
+                del self._reading[name]
+        if unchanged:
+            self.keep(name, value)
+        return value
+
+    def _is_good(self, read_at: float) -> bool:
+        now, seen_at = self._clock.seconds(), self._changes.seen_at()
+        if seen_at is not None and 0 <= now - seen_at < BELIEF and read_at <= now:
+            return True
+        return 0 <= now - read_at < self._belief
+
+    def last(self, name: str) -> T | None:
+        """What was known of a name last, be it good or not; None where nothing is remembered."""
+        known = self._known.get(name)
+        return None if known is None else known[1]
+
+    def keep(self, name: str, value: T) -> None:
+        """This is how it is now."""
+        self._put(name, self._clock.seconds(), value)
+
+    def amend(self, name: str, value: T) -> None:
+        """This is what was known, with something added that the store does not tell of."""
+        known = self._known.get(name)
+        if known is not None:
+            self._put(name, known[0], value)
+
+    def changed(self, name: str | None) -> None:
+        """The store tells of a change (L{IChanges.watch})."""
+        if name is None:
+            self._known.clear()
+            self._reading.clear()
+            self._weight = 0
+        else:
+            self._forget(name)
+            self._reading.pop(name, None)
+
+    def _put(self, name: str, read_at: float, value: T) -> None:
+        self._forget(name)
+        self._known[name] = (read_at, value)
+        self._weight += self._weigh(value)
+        while self._weight > self._most and len(self._known) > 1:
+            self._forget(next(iter(self._known)))
+
+    def _forget(self, name: str) -> None:
+        known = self._known.pop(name, None)
+        if known is not None:
+            self._weight -= self._weigh(known[1])

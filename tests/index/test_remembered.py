@@ -1,0 +1,144 @@
+"""What is remembered of a store, and for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+from zope.interface import implementer
+
+from cheddar.index.remembered import BELIEF, Remembered
+from cheddar.interfaces import IChanges
+
+
+@implementer(IChanges)
+@define(eq=False)
+class Told:
+    """Changes as a test tells them; the store was asked C{seen} seconds after the epoch."""
+
+    seen: float | None = None
+    watching: list[Callable[[str | None], None]] = field(factory=list)
+
+    def watch(self, told: Callable[[str | None], None]) -> None:
+        """See L{IChanges}."""
+        self.watching.append(told)
+
+    def seen_at(self) -> float | None:
+        """See L{IChanges}."""
+        return self.seen
+
+    def tell(self, name: str | None) -> None:
+        """Something has changed."""
+        for told in self.watching:
+            told(name)
+
+
+@define(eq=False)
+class Store:
+    """What is asked, and how often."""
+
+    value: str = "a"
+    asked: int = 0
+
+    def read(self) -> Deferred[str]:
+        """The value."""
+        self.asked += 1
+        return succeed(self.value)
+
+
+def remembered(clock: Clock, changes: Told, most: int = 100, belief: float = 0.0) -> Remembered[str]:
+    """Of strings, whose length is their weight."""
+    return Remembered(clock, changes, len, most, belief)
+
+
+async def test_asked_once() -> None:
+    """The store is asked once for each name, for as long as it is known that nothing has changed."""
+    clock, changes, store = Clock(), Told(0.0), Store()
+    values = remembered(clock, changes)
+    assert [await values.find("x", store.read) for _ in range(3)] == ["a"] * 3
+    assert store.asked == 1
+    assert await values.find("y", store.read) == "a"
+    assert store.asked == 2
+    clock.advance(BELIEF)
+    await values.find("x", store.read)
+    assert store.asked == 3, "nobody knows whether something has changed"
+    changes.seen = BELIEF
+    await values.find("x", store.read)
+    await values.find("y", store.read)
+    assert store.asked == 3, "it turns out that nothing has"
+
+
+async def test_changes() -> None:
+    """What has changed is asked for again, and nothing else; a change of everything is one of each."""
+    clock, changes, store = Clock(), Told(0.0), Store()
+    values = remembered(clock, changes)
+    for name in ("x", "y"):
+        await values.find(name, store.read)
+    store.value = "b"
+    changes.tell("x")
+    assert (await values.find("x", store.read), await values.find("y", store.read)) == ("b", "a")
+    changes.tell(None)
+    assert await values.find("y", store.read) == "b"
+
+
+async def test_a_change_while_it_is_read() -> None:
+    """What was read before a change is not taken for what is there after it, whoever waits for it."""
+    clock, changes = Clock(), Told(0.0)
+    values = remembered(clock, changes)
+    for name in ("x", None):
+        first: Deferred[str] = Deferred()
+        second: Deferred[str] = Deferred()
+        before = Deferred.fromCoroutine(values.find("x", lambda first=first: first))  # type: ignore[misc]  # mypy 1
+        changes.tell(name)
+        after = Deferred.fromCoroutine(values.find("x", lambda second=second: second))  # type: ignore[misc]  # mypy 1
+        first.callback("old")
+        assert await before == "old"
+        second.callback("new")
+        assert await after == "new"
+        assert await values.find("x", Store("other").read) == "new"
+        changes.tell("x")
+
+
+async def test_a_failure_is_not_remembered() -> None:
+    """After the store did not answer it is asked again."""
+    values = remembered(Clock(), Told(0.0))
+    failing: Deferred[str] = Deferred()
+    waiting = Deferred.fromCoroutine(values.find("x", lambda: failing))
+    failing.errback(KeyError("no"))
+    waiting.addErrback(lambda failure: failure.trap(KeyError))
+    await waiting
+    assert await values.find("x", Store().read) == "a"
+
+
+async def test_belief() -> None:
+    """Where the store tells nothing, a value is believed for as long as was said, and not at all by default."""
+    clock, store = Clock(), Store()
+    believing, doubting = remembered(clock, Told(), belief=2.0), remembered(clock, Told())
+    for _ in range(2):
+        await believing.find("x", store.read)
+    assert store.asked == 1
+    for _ in range(2):
+        await doubting.find("x", store.read)
+    assert store.asked == 3
+    clock.advance(2)
+    await believing.find("x", store.read)
+    assert store.asked == 4
+    clock.rightNow -= 50
+    await believing.find("x", store.read)
+    assert store.asked == 5, "a clock that was set back"
+
+
+async def test_bounds() -> None:
+    """What was asked for longest ago goes first; amending makes nothing younger."""
+    clock = Clock()
+    values, store = remembered(clock, Told(0.0), most=10), Store("12345")
+    for name in ("x", "y", "x", "z"):
+        await values.find(name, store.read)
+    assert (values.last("x"), values.last("y"), values.last("z")) == ("12345", None, "12345")
+    values.amend("x", "123")
+    values.amend("y", "123")
+    assert (values.last("x"), values.last("y")) == ("123", None)
+    values.keep("y", "12")
+    assert values.last("z") == "12345"
