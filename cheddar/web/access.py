@@ -26,6 +26,7 @@ from cheddar.names import is_project_name, normalize
 from cheddar.web.audited import Audited
 from cheddar.web.bodies import Delivery
 from cheddar.web.clients import counted_as
+from cheddar.web.direct import Shapes
 from cheddar.web.errors import MethodNotAllowed, Problems
 from cheddar.web.openapi import Operation
 from cheddar.web.request import CheddarRequest
@@ -140,6 +141,7 @@ class Routes:
 
     @ivar audited: notes changes.
     @ivar operations: what was registered.
+    @ivar shapes: the short way to most of it.
     """
 
     _app: Klein
@@ -149,6 +151,7 @@ class Routes:
     audited: Audited
     _stated: dict[str, frozenset[str]] = field(factory=dict, init=False)
     operations: list[Operation] = field(factory=list, init=False)
+    shapes: Shapes = field(factory=Shapes, init=False)
 
     def authorized_route(
         self, action: Action, rule: str, *, index: str = "combined", methods: tuple[str, ...] = ("GET", "HEAD")
@@ -182,7 +185,7 @@ class Routes:
                     if not request.gone:
                         raise
                 except Exception:  # noqa: BLE001  # nobody foresaw it: the client gets a 500, the log the traceback
-                    await self._explain_unforeseen(request, Failure())
+                    await self.explain_unforeseen(request, Failure())
                 finally:
                     request.count(rule)
                     metrics.request_seconds.labels(rule).observe(perf_counter() - began)
@@ -192,6 +195,7 @@ class Routes:
             name = f"{action.value} {index} {' '.join(methods)} {rule}"
             self._stated[name] = frozenset(methods)
             self.operations.append(Operation(rule, methods, action))
+            self.shapes.add(rule, methods, handle)
             self._app.route(rule, methods=list(methods), endpoint=name)(handle)
             return endpoint
 
@@ -222,9 +226,10 @@ class Routes:
 
         app: Any = self._app  # Klein's types know no subclass of its request
         app.handle_errors(HTTPException)(unmatched)
-        app.handle_errors(Exception)(self._explain_unforeseen)
+        app.handle_errors(Exception)(self.explain_unforeseen)
 
-    async def _explain_unforeseen(self, request: CheddarRequest, failure: Failure) -> None:
+    async def explain_unforeseen(self, request: CheddarRequest, failure: Failure) -> None:
+        """Answer where something failed that nobody foresaw."""
         _log.failure("A request failed", failure=failure)
         if request.startedWriting:
             await request.cut()

@@ -140,15 +140,21 @@ class PacedChannel(StrictChannel):
         super().allContentReceived()
 
     def pauseProducing(self) -> None:
-        """See L{HTTPChannel}: the client does not take what is sent."""
+        """See L{HTTPChannel}: the client does not take what is sent. What it has sent meanwhile waits."""
         if self.stalled_since is None:
             self.stalled_since = self.site.clock.seconds()
+        # Twisted stops reading, and goes on answering what it has read: a thousand requests fit into one piece.
+        self.paused = True
         super().pauseProducing()
 
     def resumeProducing(self) -> None:
         """See L{HTTPChannel}."""
         self.stalled_since = None
+        self.paused = False
         super().resumeProducing()
+        if self._buffer and not self._busyReceiving:
+            waiting, self._buffer = self._buffer, b""
+            self.dataReceived(waiting)
 
     def look(self, now: float, limits: Limits) -> str | None:
         """@return: in what the client is too slow, and was cut off for; None where it is not."""

@@ -26,6 +26,7 @@ from cheddar.web.access import Access, Routes
 from cheddar.web.audited import Audited
 from cheddar.web.bodies import Delivery
 from cheddar.web.channel import Limits
+from cheddar.web.direct import DirectResource
 from cheddar.web.errors import Problems
 from cheddar.web.files import file_routes
 from cheddar.web.hot import HotAnswers
@@ -107,4 +108,5 @@ def make_site(behind: Behind, reactor: IReactorFromThreads, clock: IReactorTime,
         return IncomingUpload(request, access, behind.local, behind.storage, routes.audited, behind.max_upload, length)
 
     hot = HotAnswers(clock, behind.store.changes)
-    return CheddarSite(app.resource(), clock, receive, problems.response, behind.limits, hot)
+    resource = DirectResource(routes.shapes, app.resource(), routes.explain_unforeseen)
+    return CheddarSite(resource, clock, receive, problems.response, behind.limits, hot)

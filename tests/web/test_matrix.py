@@ -77,7 +77,7 @@ async def furnish(server: CheddarHere) -> None:
 def rules_of(server: CheddarHere) -> list[tuple[str, str]]:
     """Each rule with each of its methods, as requests are matched with them."""
     (port,) = server.service.ports
-    rules = port.factory.resource._app.url_map.iter_rules()  # type: ignore[attr-defined]  # Klein has no public way
+    rules = port.factory.resource._router._app.url_map.iter_rules()  # type: ignore[attr-defined]  # Klein has no public way
     return sorted((rule.rule, method) for rule in rules for method in rule.methods or ())
 
 
