@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from math import inf
 from urllib.parse import quote
+
+from twisted.internet.interfaces import IReactorTime
 
 from cheddar.errors import Gone, NotFound
 from cheddar.formats import filenames, provenance
@@ -13,7 +16,7 @@ from cheddar.names import is_digest_segment, is_filename, is_project_name, norma
 from cheddar.web.access import Routes
 from cheddar.web.indexes import Shown
 from cheddar.web.request import CheddarRequest
-from cheddar.web.responses import Response, page_etag
+from cheddar.web.responses import Lasting, Response, page_etag
 from cheddar.web.simple import for_scripts
 
 _METADATA = ".metadata"
@@ -22,7 +25,11 @@ _METADATA = ".metadata"
 _MOST_READINGS = 8
 
 
-def file_routes(routes: Routes, shown: Shown) -> None:
+#: Seconds for which what upstream lists is not looked at again before what belongs to one of its files is given out.
+_LISTED = 60.0
+
+
+def file_routes(routes: Routes, shown: Shown, clock: IReactorTime) -> None:
     """Register the addresses of files. What takes a login to get, the client's own cache alone may keep."""
 
     def file_response(file: IStoredFile, filename: str, etag: str, private: bool, for_ever: bool) -> Response:
@@ -83,6 +90,7 @@ def file_routes(routes: Routes, shown: Shown) -> None:
                 content_type="text/plain; charset=utf-8",
                 etag=page_etag(raw),
                 headers={"Cache-Control": _kept(private, for_ever), **for_scripts(private)},
+                lasting=Lasting(project, inf if index == "local" else clock.seconds() + _LISTED),
             )
         return file_response(await part.file(project, filename, digest), filename, digest, private, for_ever)
 

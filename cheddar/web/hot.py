@@ -164,7 +164,7 @@ class HotAnswers:
             start=start,
             middle=middle,
             rest=rest,
-            checked_at=lasting.checked_at,
+            checked_at=lasting.checked_at if request.responseHeaders.hasHeader(b"age") else None,
             body=body,
             answered=Answered.of(request),
             count=request.counter(request.route).inc,
@@ -231,10 +231,10 @@ def _may_be_kept(request: Any, now: float) -> bool:
         return False
     if request.identity is None or not request.identity.anonymous or not request.responseHeaders.hasHeader(b"date"):
         return False
-    # A page that is new has no date yet; and a date to come will once be past.
+    # A date to come will once be past.
     since = None if headers.hasHeader(b"if-none-match") else request_header(request, "if-modified-since")
     asked = http_date(since) if since else None
-    return request.responseHeaders.hasHeader(b"last-modified") and (asked is None or asked.timestamp() <= now)
+    return asked is None or asked.timestamp() <= now
 
 
 def _parts(request: Any) -> tuple[bytes, bytes, bytes]:

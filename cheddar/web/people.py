@@ -13,8 +13,8 @@ from cheddar.web.access import Routes
 from cheddar.web.indexes import Shown
 from cheddar.web.pages import CONTENT_SECURITY_POLICY, Pages
 from cheddar.web.request import CheddarRequest
-from cheddar.web.responses import Response, page_etag
-from cheddar.web.simple import argument, misspelled
+from cheddar.web.responses import Lasting, Response, page_etag
+from cheddar.web.simple import argument, lasting, misspelled
 
 #: How many names a search shows.
 FOUND_MOST = 200
@@ -23,8 +23,11 @@ FOUND_MOST = 200
 def people_routes(routes: Routes, shown: Shown, pages: Pages) -> None:
     """Register the pages for people."""
 
-    def page(private: bool, body: bytes, content_type: str = "text/html; charset=utf-8") -> Response:
+    def page(
+        private: bool, body: bytes, content_type: str = "text/html; charset=utf-8", lasting: Lasting | None = None
+    ) -> Response:
         return Response(
+            lasting=lasting,
             body=body,
             content_type=content_type,
             etag=page_etag(body),
@@ -44,7 +47,7 @@ def people_routes(routes: Routes, shown: Shown, pages: Pages) -> None:
         indexes, private = shown.to(request), request.private("combined")
         history = await indexes.local.history()
         if as_json(request):
-            return page(private, legacy_json.history(history), "application/json")
+            return page(private, legacy_json.history(history), "application/json", Lasting(None))
         query = (argument(request, "q") or "").strip()[:200]
         found, owned = None, False
         if query:
@@ -53,7 +56,8 @@ def people_routes(routes: Routes, shown: Shown, pages: Pages) -> None:
             found = tuple(sorted((name for name in names if wanted in name), key=lambda name: (len(name), name)))
             seen = request.sight is not None and request.sight.sees(wanted)
             owned = is_project_name(query) and seen and await indexes.local.owns(wanted)
-        return page(private, pages.home(history, query, found[:FOUND_MOST] if found is not None else None, "", owned))
+        body = pages.home(history, query, found[:FOUND_MOST] if found is not None else None, "", owned)
+        return page(private, body, lasting=Lasting(None))
 
     @routes.authorized_route(Action.READ, "/project/<project>/")
     async def project(request: CheddarRequest, project: str) -> Response:
@@ -62,7 +66,7 @@ def people_routes(routes: Routes, shown: Shown, pages: Pages) -> None:
             return elsewhere
         found = await shown.to(request).combined.project(project)
         private = request.private("combined", project) or request.private(found.index, project)
-        return page(private, pages.project(found, found.index == "local", "../../"))
+        return page(private, pages.project(found, found.index == "local", "../../"), lasting=lasting(found))
 
     @routes.authorized_route(Action.READ, "/simple/<project>/<version>", index="local")
     async def release(request: CheddarRequest, project: str, version: str) -> Response:
@@ -72,10 +76,12 @@ def people_routes(routes: Routes, shown: Shown, pages: Pages) -> None:
         files, metadata = await shown.to(request).local.release_metadata(name, version)
         private = request.private("local", name)
         if as_json(request):
-            return page(private, legacy_json.release(name, version, files, metadata), "application/json")
+            body = legacy_json.release(name, version, files, metadata)
+            return page(private, body, "application/json", Lasting(name))
         description = await pages.render_description(metadata) if metadata is not None else None
         root = "../" * (request.path.count(b"/") - 1)
-        return page(private, pages.release(name, version, files, metadata, description, root))
+        body = pages.release(name, version, files, metadata, description, root)
+        return page(private, body, lasting=Lasting(name))
 
     # hatch and flit print these addresses, below the one they uploaded to, for people to look at.
     @routes.authorized_route(Action.READ, "/<any(pypi, legacy):base>/<project>/")

@@ -15,7 +15,7 @@ from cheddar.names import is_project_name, normalize
 from cheddar.web.access import Routes
 from cheddar.web.indexes import Indexes, Shown
 from cheddar.web.request import CheddarRequest
-from cheddar.web.responses import Response, page_etag
+from cheddar.web.responses import Lasting, Response, page_etag
 from cheddar.web.simple import for_scripts
 
 
@@ -76,7 +76,11 @@ class Documents:
         if project.index == "local":
             # bandersnatch takes a document without it, or with a lower one than the list promised, for an old copy.
             headers["X-PyPI-Last-Serial"] = str(project.serial)
-        return Response(body=body, content_type="application/json", etag=page_etag(body), headers=headers)
+        # What upstream's metadata says may be missing now, and here behind the next request.
+        lasting = Lasting(project.name) if project.index == "local" else None
+        return Response(
+            body=body, content_type="application/json", etag=page_etag(body), headers=headers, lasting=lasting
+        )
 
 
 def pypi_json_routes(routes: Routes, documents: Documents) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from hashlib import sha256
 from math import inf
 from types import MappingProxyType
@@ -100,6 +101,7 @@ def page_etag(body: bytes) -> str:
     return sha256(body).hexdigest()[:32]
 
 
+@lru_cache(maxsize=1024)
 def header_value(value: str) -> bytes:
     """
     The one gate for values on their way into a header: Latin-1, and no control character, so that nothing a user

@@ -144,7 +144,7 @@ class SimplePages:
         body = await deferToThreadPool(self._reactor, self._pool, _render_list, listing, choice)
         private = request.private(index)
         page = self._page(body, page_etag(body), choice, (index,), private, listing.serial, listing.serial)
-        return evolve(page, lasting=Lasting(None))
+        return evolve(page, lasting=Lasting(None) if page.last_modified else None)
 
     async def project(self, request: CheddarRequest, index: IIndex, name: str, root: str, choice: Choice) -> Response:
         """A project's page; C{root} is the way from it to the root of the server."""
@@ -162,7 +162,8 @@ class SimplePages:
             response,
             headers=headers,
             compressed=self._rendered.compressed(root, choice, page),
-            lasting=None if project.good_until is None else Lasting(name, project.good_until, project.checked_at),
+            # Soon it will tell since when it is what it is.
+            lasting=lasting(project) if response.last_modified else None,
         )
 
     def _age(self, project: Project) -> dict[str, str]:
@@ -175,6 +176,11 @@ class SimplePages:
         if len(project.files) < _RENDER_ELSEWHERE_FROM:
             return _render(project, root, self._address, choice)
         return await deferToThreadPool(self._reactor, self._pool, _render, project, root, self._address, choice)
+
+
+def lasting(project: Project) -> Lasting | None:
+    """How long what is said of a project stays so."""
+    return None if project.good_until is None else Lasting(project.name, project.good_until, project.checked_at)
 
 
 def _sent_on(request: CheddarRequest, redirect: Response) -> Response:

@@ -93,7 +93,7 @@ def make_site(behind: Behind, reactor: IReactorFromThreads, clock: IReactorTime,
     app.url_map.merge_slashes = False
     routes = Routes(app, access, Delivery(reactor, pool), problems, Audited(behind.audit, clock))
     simple_routes(routes, shown, SimplePages(reactor, pool, Sightings(clock), behind.address, clock))
-    file_routes(routes, shown)
+    file_routes(routes, shown, clock)
     upload_routes(routes, behind.local)
     manage_routes(routes, behind.local)
     people_routes(routes, shown, pages)

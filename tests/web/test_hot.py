@@ -5,6 +5,7 @@ nothing has changed, and by the same rules.
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import AsyncIterator, Callable
@@ -131,6 +132,14 @@ async def test_the_same_bytes(warm: Warm) -> None:
     ]
     asked.append({"Accept": JSON, "If_Modified_Since": "Sat, 01 Jan 2000 00:00:00 GMT"})
     requests = [request(method, path, **headers) for path in PAGES for headers in asked for method in ("GET", "HEAD")]
+    files = json.loads((await warm.cheddar.ask("GET", "/simple/acme/", headers={"Accept": JSON})).body)["files"]
+    listed = json.loads((await warm.cheddar.ask("GET", "/simple/spam/", headers={"Accept": JSON})).body)["files"]
+    beside = [file["url"].replace("../../", "/") + ".metadata" for file in (files[0], listed[0])]
+    for path in ("/", "/project/acme/", "/project/spam/", "/simple/acme/1.0", "/pypi/acme/json", *beside):
+        for headers in ({}, {"Accept": "application/json", "Accept_Encoding": "gzip"}, {"If_None_Match": "*"}):
+            requests += [request("GET", path, **headers), request("HEAD", path, **headers)]
+    # What upstream has not been asked for yet is not here.
+    await warm.exchange(*(request("GET", path, X_First="1") for path in beside))
     long = await warm.exchange(*requests)
     short = await warm.exchange(*requests)
     statuses = set()
