@@ -7,7 +7,7 @@ method that reaches a store may fail with L{StoreUnavailable<cheddar.errors.Stor
 
 from __future__ import annotations
 
-from cheddar.interfaces.files import IArriving, IFileStorage, IFileView, IFileWriter, IStoredFile
+from cheddar.interfaces.files import IArriving, IDescriptorConsumer, IFileStorage, IFileView, IFileWriter, IStoredFile
 from cheddar.interfaces.indexes import IIndex, IOwningIndex, IPublishable, IRefreshable, IUpload
 from cheddar.interfaces.people import IAuditLog, IAuthenticator, ILogins, IPermissions, ITrustedPublishing
 from cheddar.interfaces.stores import (
@@ -30,6 +30,7 @@ __all__ = [
     "IAuthenticator",
     "IBodyReceiver",
     "IChanges",
+    "IDescriptorConsumer",
     "IEventStore",
     "IFileStorage",
     "IFileView",

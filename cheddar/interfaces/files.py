@@ -30,6 +30,25 @@ class IStoredFile(Interface):
         """
 
 
+class IDescriptorConsumer(IConsumer):
+    """A consumer that may be able to take bytes straight from an open file, past the memory of this process."""
+
+    def takes_descriptors() -> bool:
+        """Plain call. Whether it can do so now: not where bytes are changed on their way, as TLS does."""
+
+    def take(descriptor: int, offset: int, length: int) -> Deferred[int]:
+        """
+        Take C{length} bytes from C{offset} on, after all that was written before, and at the client's pace. No producer
+        may be registered meanwhile, and C{descriptor} has to stay open until this fires or is cancelled.
+
+        The bytes should be in memory: the reactor waits for those that are not.
+
+        @return: how many were taken; fewer than C{length} where the file ends, or does not give them this way: reading
+            the rest shows which. Fails with L{CancelledError<twisted.internet.defer.CancelledError>} where the
+            client left.
+        """
+
+
 class IArriving(IStoredFile):
     """A file that may have to be downloaded before it can be sent."""
 

@@ -15,11 +15,17 @@ from zope.interface import implementer
 
 from cheddar.deferreds import Pace, returns_deferred
 from cheddar.errors import Unavailable
-from cheddar.interfaces import IFileView, IStoredFile
+from cheddar.interfaces import IDescriptorConsumer, IFileView, IStoredFile
 from cheddar.storage.work import Work
 
 #: Bytes of one read. Twice the transport's buffer: one write, then a pause until the client took it.
 CHUNK = 128 * 1024
+
+#: Bytes that go straight to a client without another look whether they are in memory; how many are read at a time where
+#: they are not; and how far apart the bytes are that are looked for: what the kernel reads ahead, so comes and goes.
+WINDOW = 2 * 1024 * 1024
+COLD_WINDOW = 512 * 1024
+LOOK = 128 * 1024
 
 #: Where reads that do not wait put their bytes: on the reactor's thread alone, and for no longer than one read. A fresh
 #: buffer for each would be as much memory again, and cost more than the read.
@@ -51,6 +57,19 @@ class FileView:
         data = self._cached(offset, length)
         return self._work.run(_read, self._descriptor, offset, length) if data is None else succeed(data)
 
+    @returns_deferred
+    async def bring(self, offset: int, length: int) -> int:
+        """
+        See to it that bytes are in memory.
+
+        @return: how many are now, from C{offset} on, for all that can be said: at least one. [Unavailable]
+        """
+        length = min(length, WINDOW)
+        if not self._is_cached(offset, length):
+            length = min(length, COLD_WINDOW)
+            await self._work.run(_bring, self._descriptor, offset, length)
+        return length
+
     def close(self) -> None:
         """See L{IFileView}."""
         if not self._closed:
@@ -62,21 +81,40 @@ class FileView:
         os.close(self._descriptor)
 
     def _cached(self, offset: int, length: int) -> bytes | None:
+        buffer = _SCRATCH[:length]
+        count = self._read_cached(buffer, offset)
+        return None if count is None else bytes(buffer[:count])
+
+    def _is_cached(self, offset: int, length: int) -> bool:
+        byte = _SCRATCH[:1]
+        looks = (*range(offset, offset + length, LOOK), offset + length - 1)
+        return all(self._read_cached(byte, at) is not None for at in looks)
+
+    def _read_cached(self, buffer: memoryview, offset: int) -> int | None:
         if not self._try_cached:
             return None
-        buffer = _SCRATCH[:length]
         try:
-            count = os.preadv(self._descriptor, [buffer], offset, os.RWF_NOWAIT)
+            return os.preadv(self._descriptor, [buffer], offset, os.RWF_NOWAIT)
         except OSError as error:
             # EAGAIN: not in memory. Anything else: this file system cannot say, or the disk is bad; a thread will see.
             self._try_cached = error.errno == errno.EAGAIN
             return None
-        return bytes(buffer[:count])
 
 
 def _read(descriptor: int, offset: int, length: int) -> bytes:
     try:
         return os.pread(descriptor, length, offset)
+    except OSError as error:
+        raise Unavailable(UNREADABLE) from error
+
+
+def _bring(descriptor: int, offset: int, length: int) -> None:
+    buffer = bytearray(CHUNK)
+    try:
+        for at in range(offset, offset + length, CHUNK):
+            os.preadv(descriptor, [buffer], at)
+        # The disk goes on while the client takes these.
+        os.posix_fadvise(descriptor, offset + length, length, os.POSIX_FADV_WILLNEED)
     except OSError as error:
         raise Unavailable(UNREADABLE) from error
 
@@ -113,9 +151,26 @@ class StoredFile:
         view = FileView(descriptor, self._reactor, self._pool)
         end = self.size if last is None else min(last + 1, self.size)
         try:
-            await Pace(consumer, IReactorTime(self._reactor)).run(lambda pace: _send(view, consumer, first, end, pace))
+            # Where a file is small, one write takes its headers along.
+            if end - first > CHUNK and IDescriptorConsumer.providedBy(consumer) and consumer.takes_descriptors():
+                first = await _hand_over(descriptor, view, consumer, first, end)
+            if first < end:
+                await Pace(consumer, IReactorTime(self._reactor)).run(
+                    lambda pace: _send(view, consumer, first, end, pace)
+                )
         finally:
             view.close()
+
+
+async def _hand_over(descriptor: int, view: FileView, consumer: IDescriptorConsumer, offset: int, end: int) -> int:
+    """@return: how far the consumer came; what is left, if anything is, has to be read."""
+    while offset < end:
+        length = await view.bring(offset, end - offset)
+        taken = await consumer.take(descriptor, offset, length)
+        offset += taken
+        if taken < length:
+            break
+    return offset
 
 
 async def _send(view: FileView, consumer: IConsumer, offset: int, end: int, pace: Pace) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field, frozen
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.internet.task import LoopingCall
@@ -15,6 +17,7 @@ from twisted.python.failure import Failure
 
 from cheddar import metrics
 from cheddar.web.clients import TrustedProxies, counted_as
+from cheddar.web.sendfile import Sending, can_sendfile
 from cheddar.web.strict import StrictChannel
 
 #: Seconds between two looks at all connections.
@@ -155,6 +158,16 @@ class PacedChannel(StrictChannel):
         if self._buffer and not self._busyReceiving:
             waiting, self._buffer = self._buffer, b""
             self.dataReceived(waiting)
+
+    def takes_descriptors(self) -> bool:
+        """Whether bytes of an open file can go straight to the client."""
+        return can_sendfile(self.transport)
+
+    def take(self, descriptor: int, offset: int, length: int, progress: Callable[[int], None]) -> Deferred[int]:
+        """See L{IDescriptorConsumer<cheddar.interfaces.IDescriptorConsumer>}, and L{Sending}."""
+        if self.transport is None or not self.transport.connected:
+            return fail(CancelledError())
+        return Sending(self.transport, self, self.site.clock, progress).start(descriptor, offset, length)
 
     def look(self, now: float, limits: Limits) -> str | None:
         """@return: in what the client is too slow, and was cut off for; None where it is not."""

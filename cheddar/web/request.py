@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote_to_bytes
 
 from prometheus_client import Counter
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
@@ -22,9 +23,11 @@ from twisted.web.http import datetimeToString
 from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
+from zope.interface import implementer
 
 from cheddar import metrics
 from cheddar.errors import CheddarError, Invalid, TooLarge
+from cheddar.interfaces import IDescriptorConsumer
 from cheddar.model import Identity, Sight
 from cheddar.web.access_log import Answered, access_line
 from cheddar.web.channel import Census, Limits, PacedChannel
@@ -53,6 +56,7 @@ _WELL_KNOWN = b"/.well-known"
 _METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH"))
 
 
+@implementer(IDescriptorConsumer)
 class CheddarRequest(Request):
     """
     @ivar identity: who is asking, once that is known.
@@ -206,6 +210,23 @@ class CheddarRequest(Request):
         self.site.log(self)
         self.resume_reading()
         self._linger = self.site.clock.callLater(LINGER_SECONDS, self._close)
+
+    def takes_descriptors(self) -> bool:
+        """See L{IDescriptorConsumer}: not where the body is sent in chunks."""
+        framed = not self.chunked if self.startedWriting else self.responseHeaders.hasHeader(b"content-length")
+        return not self.gone and framed and self.method != b"HEAD" and cast(Any, self.channel).takes_descriptors()
+
+    def take(self, descriptor: int, offset: int, length: int) -> Deferred[int]:
+        """See L{IDescriptorConsumer}; the headers go first."""
+        if self.gone:
+            return fail(CancelledError())
+        if not self.startedWriting:
+            self.write(b"")
+        taken: Deferred[int] = cast(Any, self.channel).take(descriptor, offset, length, self._took)
+        return taken
+
+    def _took(self, count: int) -> None:
+        self.sentLength += count
 
     def pause_reading(self) -> None:
         """Let the client wait before it sends more."""
