@@ -22,10 +22,11 @@ from cheddar.storage.work import Work
 CHUNK = 128 * 1024
 
 #: Bytes that go straight to a client without another look whether they are in memory; how many are read at a time where
-#: they are not; and how far apart the bytes are that are looked for: what the kernel reads ahead, so comes and goes.
+#: they are not; and how far apart the bytes are that are looked for: what is missed between two of them is read within
+#: some milliseconds.
 WINDOW = 2 * 1024 * 1024
 COLD_WINDOW = 512 * 1024
-LOOK = 128 * 1024
+LOOK = 512 * 1024
 
 #: Where reads that do not wait put their bytes: on the reactor's thread alone, and for no longer than one read. A fresh
 #: buffer for each would be as much memory again, and cost more than the read.

@@ -315,7 +315,7 @@ def _is_clean_text(path: bytes) -> bool:
         text = path.decode("utf-8")
     except UnicodeDecodeError:
         return False
-    return all(ord(char) >= 32 and ord(char) != 127 for char in text)
+    return (text.isascii() and text.isprintable()) or all(ord(char) >= 32 and ord(char) != 127 for char in text)
 
 
 class CheddarSite(Site):

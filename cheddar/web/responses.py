@@ -107,6 +107,8 @@ def header_value(value: str) -> bytes:
     The one gate for values on their way into a header: Latin-1, and no control character, so that nothing a user
     wrote can begin a new header (RFC 9110, section 5.5), or steer the terminal that shows it.
     """
+    if value.isascii() and value.isprintable():
+        return value.encode("ascii")
     return "".join(" " if unicodedata.category(char) == "Cc" else char for char in value).encode("latin-1", "replace")
 
 

@@ -225,10 +225,12 @@ class CheddarProcess:
 
 
 class CheddarHere:
-    """A Cheddar in this process, on the test's reactor; its own settings, a port that is free."""
+    """
+    A Cheddar in this process, on the test's reactor; its own settings, a port that is free beside those they name.
+    """
 
     def __init__(self, settings: Settings, reactor: Any) -> None:
-        self.settings = attrs.evolve(settings, listen=("tcp:0:interface=127.0.0.1",), drain_timeout=2)
+        self.settings = attrs.evolve(settings, listen=("tcp:0:interface=127.0.0.1", *settings.listen), drain_timeout=2)
         self._reactor = reactor
         self.service: Cheddar = make_service(self.settings, reactor)
         self._clients = ThreadPool(0, 60, name="clients")

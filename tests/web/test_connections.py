@@ -54,11 +54,15 @@ def upload(filename: str, content: bytes, authorization: str | None = None, **he
 
 
 class Client:
-    """One connection."""
+    """
+    One connection.
+
+    @ivar got: what came, and was not looked at yet.
+    """
 
     def __init__(self, port: int, seconds: float = 15) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=seconds)
-        self._got = b""
+        self.got = bytearray()
 
     def __enter__(self) -> Client:
         return self
@@ -79,9 +83,10 @@ class Client:
         first, *lines = head.decode("latin-1").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         length = 0 if method == "HEAD" else int(headers.get("content-length", "0"))
-        while len(self._got) < length:
+        while len(self.got) < length:
             self._more()
-        body, self._got = self._got[:length], self._got[length:]
+        body = bytes(self.got[:length])
+        del self.got[:length]
         return int(first.split(" ")[1]), headers, body
 
     def rest(self) -> bytes:
@@ -90,20 +95,20 @@ class Client:
             while True:
                 self._more()
         except ConnectionError:
-            got, self._got = self._got, b""
+            got, self.got = bytes(self.got), bytearray()
             return got
 
     def _until(self, end: bytes) -> bytes:
-        while end not in self._got:
+        while end not in self.got:
             self._more()
-        head, _, self._got = self._got.partition(end)
-        return head
+        head, _, self.got = self.got.partition(end)
+        return bytes(head)
 
     def _more(self) -> None:
-        data = self.socket.recv(65536)
+        data = self.socket.recv(1024 * 1024)
         if not data:
             raise ConnectionResetError
-        self._got += data
+        self.got += data
 
 
 def talk(port: int, *pieces: bytes) -> bytes:
@@ -116,7 +121,7 @@ def talk(port: int, *pieces: bytes) -> bytes:
 
 def site(cheddar: CheddarHere) -> Any:
     """The factory of the connections."""
-    (port,) = cheddar.service.ports
+    port = cheddar.service.ports[0]
     return port.factory  # type: ignore[attr-defined]  # of Twisted's Port
 
 
