@@ -100,4 +100,7 @@ connections_cut = Counter(
     ("slow",),
     registry=registry,
 )
+access_log_lost = Counter(
+    "cheddar_access_log_lost", "Requests whose line could not be written to the access log.", registry=registry
+)
 store_failures = Counter("cheddar_store_failures", "Store calls that failed.", registry=registry)

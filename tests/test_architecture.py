@@ -131,6 +131,7 @@ def test_every_setting_is_documented() -> None:
         "PUBLISHER": "none",
         "OIDC_AUDIENCE": "the host of ``PUBLIC_URL``",
         "TRUSTED_PROXIES": "empty",
+        "ACCESS_LOG_FILE": "``DATA_DIR/access.jsonl``",
         "AUDIT_LOG": "``DATA_DIR/audit.jsonl``",
     }
     expected = {

@@ -34,6 +34,7 @@ from cheddar.settings import Settings
 from cheddar.storage.audit import AuditFile, AuditTrail
 from cheddar.store.redis import RedisStore
 from cheddar.store.sqlite import SQLiteStore
+from cheddar.web.access_log import AccessLog, JSONLines, NoLog
 from cheddar.web.channel import Limits
 from cheddar.web.clients import TrustedProxies
 from cheddar.web.site import Behind, make_site
@@ -116,6 +117,7 @@ class Cheddar(Service):
             refresh = RefreshService(remote, self.store.leases, reactor, settings.refresh_interval, holder)
             refresh.startService()
             self._stops.append(lambda: maybeDeferred(refresh.stopService))
+        trusted = TrustedProxies.named(settings.trusted_proxies)
         site = make_site(
             Behind(
                 local=local,
@@ -138,8 +140,9 @@ class Cheddar(Service):
                     stall_seconds=settings.stall_timeout,
                     connections=settings.max_connections,
                     per_address=settings.max_connections_per_address,
-                    trusted=TrustedProxies.named(settings.trusted_proxies),
+                    trusted=trusted,
                 ),
+                access_log=self._access_log(trusted),
             ),
             reactor,
             reactor,
@@ -153,6 +156,17 @@ class Cheddar(Service):
         watchdog = Watchdog(reactor, work)
         self._stops.append(watchdog.stop)
         watchdog.start()
+
+    def _access_log(self, trusted: TrustedProxies) -> AccessLog | None:
+        settings, reactor = self._settings, self._reactor
+        if settings.access_log == "text":
+            return None
+        if settings.access_log == "off":
+            return NoLog()
+        lines = JSONLines(settings.requests_file, reactor, reactor, self._pool("log", 1), trusted)
+        self._stops.append(lines.stop)
+        lines.start()
+        return lines
 
     def _logins(self) -> LimitedLogins:
         settings, reactor = self._settings, self._reactor

@@ -47,6 +47,10 @@ class Settings:
     remote_cache_size: Size = Size(0)
     # What is noted for audits, a JSON object a line. Empty: DATA_DIR/audit.jsonl.
     audit_log: Path | None = None
+    # What is noted of each request: a line in the log, a JSON object a line in a file of their own, or nothing.
+    access_log: Literal["text", "json", "off"] = "text"
+    # That file. Empty: DATA_DIR/access.jsonl; -: the standard output.
+    access_log_file: Path | None = None
     # How many of the newest events `cheddar audit` finds; the file has them all.
     audit_kept: int = 100_000
     # redis://, rediss:// or unix:// address of the metadata store; empty: the embedded store in DATA_DIR.
@@ -141,6 +145,11 @@ class Settings:
     def audit_file(self) -> Path:
         """What is noted for audits."""
         return self.audit_log or self.data_dir / "audit.jsonl"
+
+    @property
+    def requests_file(self) -> Path:
+        """What is noted of requests, where ACCESS_LOG is C{json}."""
+        return self.access_log_file or self.data_dir / "access.jsonl"
 
     @property
     def upstreams(self) -> tuple[UpstreamSettings, ...]:

@@ -129,6 +129,7 @@ def describe(settings: Settings, origins: Mapping[str, str]) -> tuple[tuple[str,
         "index_url": "" if settings.upstream else "".join(upstream.url for upstream in settings.upstreams),
         "upstream": tuple(f"{upstream.name}={hide_userinfo(upstream.url)}" for upstream in settings.upstream),
         "audit_log": settings.audit_file,
+        "access_log_file": settings.requests_file,
         "auth": tuple(map(hide_argument, settings.auth)),
         "oidc_audience": settings.audience,
     }

@@ -223,7 +223,7 @@ _served = metrics.pages_served.labels("memory")
 
 def _may_be_kept(request: Any, now: float) -> bool:
     headers = request.requestHeaders
-    if not request.head or len(request.head) > LONGEST or request.route is None:
+    if not request.head or len(request.head) > LONGEST or not request.route:
         return False
     if request.method not in (b"GET", b"HEAD") or request.code not in (200, 304) or request.clientproto != b"HTTP/1.1":
         return False

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from functools import cached_property
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import unquote_to_bytes
 
 from prometheus_client import Counter
 from twisted.internet.defer import CancelledError, Deferred, fail
@@ -29,11 +28,11 @@ from cheddar import metrics
 from cheddar.errors import CheddarError, Invalid, TooLarge
 from cheddar.interfaces import IDescriptorConsumer
 from cheddar.model import Identity, Sight
-from cheddar.web.access_log import Answered, access_line
+from cheddar.web.access_log import AccessLog, Answered
 from cheddar.web.channel import Census, Limits, PacedChannel
 from cheddar.web.incoming import Incoming
 from cheddar.web.responses import Response, header_value
-from cheddar.web.strict import is_host
+from cheddar.web.strict import is_clean_path, is_host
 
 if TYPE_CHECKING:
     from cheddar.web.hot import HotAnswers
@@ -47,10 +46,6 @@ LINGER_BYTES = 64 * 1024 * 1024
 
 #: Where uploads go, and the route that each path is.
 UPLOAD_PATHS = {b"/pypi": "/pypi/", b"/pypi/": "/pypi/", b"/legacy": "/legacy/", b"/legacy/": "/legacy/"}
-
-_UNWELCOME_IN_PATH = (b"%2f", b"%5c", b"%00", b"\\", b"\0", b"/%2e", b"/.")
-#: The one name with a dot before it (RFC 8615).
-_WELL_KNOWN = b"/.well-known"
 
 #: Methods that are counted by name: a client may make up others without end.
 _METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH"))
@@ -66,9 +61,10 @@ class CheddarRequest(Request):
     @ivar received: bytes of the body so far.
     @ivar waits: whether the client is made to wait before it sends more.
     @ivar noted: whether the audit log has it.
+    @ivar peer: the address of the connection's other end; empty where that has none.
     @ivar head: the bytes of its head, where they came whole and in one piece; else empty.
     @ivar began: when they were here, in seconds of the reactor's clock.
-    @ivar route: the route that answers, once that is known.
+    @ivar route: the route that answers, once that is known; empty for none.
     """
 
     identity: Identity | None = None
@@ -79,7 +75,7 @@ class CheddarRequest(Request):
     noted = False
     head = b""
     began = 0.0
-    route: str | None = None
+    route = ""
     site: CheddarSite
 
     _refused = False
@@ -91,7 +87,7 @@ class CheddarRequest(Request):
         super().__init__(channel, *args, **kwargs)
         # Twisted sets this no sooner than it processes the request; its client may leave before that.
         self.site = channel.site
-        self._peer = str(getattr(channel.getPeer(), "host", None) or "")
+        self.peer = str(getattr(channel.getPeer(), "host", None) or "")
 
     @cached_property
     def client_address(self) -> str:
@@ -99,7 +95,7 @@ class CheddarRequest(Request):
         The IP address that the request comes from, once its headers are here; C{unix} where it has none. A proxy's
         C{X-Forwarded-For} counts where TRUSTED_PROXIES names that proxy, and nowhere else.
         """
-        return self.site.census.limits.trusted.client(self._peer, self.forwarded)
+        return self.site.census.limits.trusted.client(self.peer, self.forwarded)
 
     @property
     def forwarded(self) -> tuple[str, ...]:
@@ -174,9 +170,7 @@ class CheddarRequest(Request):
         if self.method != self.method.upper():
             # The router would take it for the other.
             return "Methods are written in capital letters (RFC 9110, section 9.1)."
-        path = self.uri.partition(b"?")[0].lower()
-        unwelcome = any(part in path.removeprefix(_WELL_KNOWN) for part in _UNWELCOME_IN_PATH)
-        if not path.startswith(b"/") or unwelcome or not _is_clean_text(unquote_to_bytes(path)):
+        if not is_clean_path(self.uri.partition(b"?")[0].lower()):
             return "There is no such path: it is not one that a page here links to."
         return ""
 
@@ -280,7 +274,10 @@ class CheddarRequest(Request):
         """The client has left, or was cut off."""
         self.gone = True
         self._stop_lingering()
-        self.site.under_way.discard(self)
+        if self in self.site.under_way:
+            self.site.under_way.discard(self)
+            if not self._refused:
+                self.site.note(self.peer, self.began, Answered.of(self), whole=False)
         if self.incoming is not None:
             self.incoming.abort()
         super().connectionLost(reason)
@@ -310,14 +307,6 @@ def _problem_headers(response: Response) -> Headers:
     return headers
 
 
-def _is_clean_text(path: bytes) -> bool:
-    try:
-        text = path.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return (text.isascii() and text.isprintable()) or all(ord(char) >= 32 and ord(char) != 127 for char in text)
-
-
 class CheddarSite(Site):
     """
     The factory of connections.
@@ -337,17 +326,21 @@ class CheddarSite(Site):
         problem: Callable[[CheddarRequest, CheddarError], Response],
         limits: Limits,
         hot: HotAnswers,
+        access_log: AccessLog | None = None,
     ) -> None:
+        """
+        @param access_log: notes the requests; None: each is a line in the log.
+        """
         # Twisted's own form parser would need eleven times the body's size in memory.
         super().__init__(
             resource,
             requestFactory=CheddarRequest,
-            logFormatter=access_line,
             timeout=60,
             parsePOSTFormSubmission=False,
             reactor=clock,
         )
         self.clock = clock
+        self._access_log = access_log
         self.receive = receive
         self.problem = problem
         self.under_way: set[CheddarRequest] = set()
@@ -359,11 +352,8 @@ class CheddarSite(Site):
         self.hot = hot
 
     def answered(self, channel: Any, answered: Answered) -> None:
-        """Note in the log what was answered at once."""
-        peer = str(getattr(channel.getPeer(), "host", None) or "")
-        address = self.census.limits.trusted.client(peer, answered.forwarded)
-        if self._logFile is not None:
-            self._logFile.write(answered.line(self._logDateTime or "", address) + "\n")
+        """Something was answered at once."""
+        self.note(str(getattr(channel.getPeer(), "host", None) or ""), self.clock.seconds(), answered)
 
     def startFactory(self) -> None:
         """Somebody listens."""
@@ -374,6 +364,24 @@ class CheddarSite(Site):
         """Nobody listens any more; connections may still be open."""
         super().stopFactory()
         self.census.stop()
+
+    def log(self, request: Any) -> None:
+        """A request is answered."""
+        self.note(request.peer, request.began, Answered.of(request))
+
+    def note(self, peer: str, began: float, answered: Answered, whole: bool = True) -> None:
+        """
+        A request has ended.
+
+        @param peer: the address of its connection's other end; empty where that has none.
+        @param began: when its headers were here.
+        @param whole: whether the client was there to the end of the answer: the log of text has no words for others.
+        """
+        if self._access_log is not None:
+            self._access_log.add(peer, began, answered, whole)
+        elif whole and self._logFile is not None:
+            address = self.census.limits.trusted.client(peer, answered.forwarded)
+            self._logFile.write(answered.line(self._logDateTime or "-", address) + "\n")
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """A new connection, or None where there are enough."""

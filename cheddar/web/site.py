@@ -23,6 +23,7 @@ from cheddar.interfaces import (
 )
 from cheddar.model import Sight
 from cheddar.web.access import Access, Routes
+from cheddar.web.access_log import AccessLog
 from cheddar.web.audited import Audited
 from cheddar.web.bodies import Delivery
 from cheddar.web.channel import Limits
@@ -57,6 +58,7 @@ class Behind:
     @ivar publishing: gives tokens to trusted publishers; None: there are none.
     @ivar max_upload: the largest file, in bytes.
     @ivar limits: what a client may take of connections and time.
+    @ivar access_log: notes the requests; None: each is a line in the log.
     """
 
     local: IPublishable
@@ -73,6 +75,7 @@ class Behind:
     address: str
     max_upload: int
     limits: Limits = Limits()
+    access_log: AccessLog | None = None
 
 
 def make_site(behind: Behind, reactor: IReactorFromThreads, clock: IReactorTime, pool: ThreadPool) -> CheddarSite:
@@ -109,4 +112,4 @@ def make_site(behind: Behind, reactor: IReactorFromThreads, clock: IReactorTime,
 
     hot = HotAnswers(clock, behind.store.changes)
     resource = DirectResource(routes.shapes, app.resource(), routes.explain_unforeseen)
-    return CheddarSite(resource, clock, receive, problems.response, behind.limits, hot)
+    return CheddarSite(resource, clock, receive, problems.response, behind.limits, hot, behind.access_log)

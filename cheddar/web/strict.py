@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from twisted.web.http import HTTPChannel
 
@@ -17,6 +18,10 @@ _CONTROL = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 #: What a Host may be: C{uri-host [ ":" port ]} (RFC 9110, section 7.2; RFC 3986, section 3.2.2).
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?")
+
+_UNWELCOME_IN_PATH = (b"%2f", b"%5c", b"%00", b"\\", b"\0", b"/%2e", b"/.")
+#: The one name with a dot before it (RFC 8615).
+_WELL_KNOWN = b"/.well-known"
 
 _REASONS = {
     400: b"Bad Request",
@@ -29,6 +34,21 @@ _REASONS = {
 def is_host(value: bytes) -> bool:
     """Whether a C{Host} header may have this value."""
     return _HOST.fullmatch(value) is not None
+
+
+def is_clean_path(path: bytes) -> bool:
+    """
+    Whether an address may have this path: one that everybody reads in the same way.
+
+    @param path: in lower case.
+    """
+    if not path.startswith(b"/") or any(part in path.removeprefix(_WELL_KNOWN) for part in _UNWELCOME_IN_PATH):
+        return False
+    try:
+        text = unquote_to_bytes(path).decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return (text.isascii() and text.isprintable()) or all(ord(char) >= 32 and ord(char) != 127 for char in text)
 
 
 class StrictChannel(HTTPChannel):
