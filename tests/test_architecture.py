@@ -127,6 +127,7 @@ def test_every_setting_is_documented() -> None:
         "READ_AUTH": "``false``",
         "STRICT_NAMES": "``false``",
         "OFFLINE": "``false``",
+        "X_SENDFILE": "``false``",
         "UPSTREAM": "none",
         "PUBLISHER": "none",
         "OIDC_AUDIENCE": "the host of ``PUBLIC_URL``",

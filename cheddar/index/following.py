@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 from twisted.internet.interfaces import IConsumer, IDelayedCall, IReactorTime
@@ -58,6 +59,7 @@ class Arriving:
         """
         self.digests: Mapping[str, str] = wanted.file.digests
         self.published_at = wanted.file.upload_time
+        self.path: Path | None = None
         self._wanted = wanted
         self._file = wanted.file
         self._downloads = downloads

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from pathlib import Path
 
 from attrs import define
 from twisted.internet.interfaces import IConsumer
@@ -40,6 +41,11 @@ class Found:
     def digests(self) -> Mapping[str, str]:
         """By algorithm."""
         return self._stored.digests
+
+    @property
+    def path(self) -> Path | None:
+        """Where it lies."""
+        return self._stored.path
 
     @returns_deferred
     async def send(self, consumer: IConsumer, first: int, last: int | None) -> None:

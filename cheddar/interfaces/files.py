@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import BinaryIO
 
 from twisted.internet.defer import Deferred
@@ -17,6 +18,7 @@ class IStoredFile(Interface):
     size: int | None = Attribute("Bytes, or None while a download has not said.")
     digests: Mapping[str, str] = Attribute("By algorithm; C{sha256} among them unless a download is under way.")
 
+    path: Path | None = Attribute("Where all of it lies on a disk of this machine, from the root; None: nowhere.")
     published_at: datetime | None = Attribute("When it was published; None where an index has not said, or can't.")
 
     def send(consumer: IConsumer, first: int, last: int | None) -> Deferred[None]:

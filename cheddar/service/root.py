@@ -37,6 +37,7 @@ from cheddar.store.sqlite import SQLiteStore
 from cheddar.web.access_log import AccessLog, JSONLines, NoLog
 from cheddar.web.channel import Limits
 from cheddar.web.clients import TrustedProxies
+from cheddar.web.handing_over import HandOver
 from cheddar.web.site import Behind, make_site
 
 
@@ -143,6 +144,7 @@ class Cheddar(Service):
                     trusted=trusted,
                 ),
                 access_log=self._access_log(trusted),
+                hand_over=self._hand_over(trusted),
             ),
             reactor,
             reactor,
@@ -167,6 +169,13 @@ class Cheddar(Service):
         self._stops.append(lines.stop)
         lines.start()
         return lines
+
+    def _hand_over(self, trusted: TrustedProxies) -> HandOver | None:
+        settings = self._settings
+        if settings.x_accel_redirect:
+            folders = (("local", settings.local_dir), ("remote", settings.remote_dir))
+            return HandOver.by_x_accel_redirect(trusted, settings.x_accel_redirect, folders)
+        return HandOver.by_x_sendfile(trusted) if settings.x_sendfile else None
 
     def _logins(self) -> LimitedLogins:
         settings, reactor = self._settings, self._reactor

@@ -110,6 +110,10 @@ class Settings:
     # Addresses and networks of proxies; unix: whoever connects to a socket that is a file. The number for one address
     # does not apply to them, and their X-Forwarded-For says who their clients are.
     trusted_proxies: tuple[str, ...] = ()
+    # How these proxies are told to send the files that are here: by X-Accel-Redirect, to a location of nginx's of this
+    # path; or by X-Sendfile. Neither: they are sent by Cheddar.
+    x_accel_redirect: str = ""
+    x_sendfile: bool = False
     # Twisted's checkers of logins (file:/path), asked where the store has no user of the name.
     auth: tuple[str, ...] = ()
     # So many logins may fail in so many seconds: of one user from one address, and from one address in all.

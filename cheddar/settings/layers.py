@@ -6,6 +6,7 @@ A default gives way to the settings file, the file to C{CHEDDAR_<NAME>} in the e
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -70,6 +71,9 @@ _ITEMS = {
     "trusted_proxies": NETWORKS,
 }
 
+#: A path that means itself in nginx's settings and in a header.
+_LOCATION = re.compile(r"/(?:[\w.~-]+/)+", re.ASCII)
+
 #: Lists of patterns of project names.
 _PATTERNS = ("reserved_names", "private_projects")
 
@@ -114,7 +118,13 @@ def load(*, file: Path | None, environ: Mapping[str, str], options: Mapping[str,
         if rank[short] > rank[long] >= 0:
             del values[long]
             origins[long] = f"default, since {short.upper()} was set by {origins[short]}"
-    return Loaded(evolve(Settings(), **values), origins, tuple(warnings))
+    settings = evolve(Settings(), **values)
+    if (settings.x_accel_redirect or settings.x_sendfile) and not settings.trusted_proxies:
+        warnings.append(
+            "X_ACCEL_REDIRECT and X_SENDFILE do nothing without TRUSTED_PROXIES: who connects from elsewhere would get "
+            "empty files"
+        )
+    return Loaded(settings, origins, tuple(warnings))
 
 
 def describe(settings: Settings, origins: Mapping[str, str]) -> tuple[tuple[str, str, str], ...]:
@@ -256,7 +266,10 @@ def _indexes(place: str, value: object) -> object:
 def _address(place: str, name: str, value: str) -> str:
     if name == "redis_hostname" and not set(value).isdisjoint("/@ \t\n"):
         wrong(place, "a host name (REDIS_URL takes an address)", value)
-    if name in _SCHEMES:
+    if name == "x_accel_redirect":
+        if _LOCATION.fullmatch(value) is None:
+            wrong(place, "the path of a location, with a slash at both ends: /cheddar-files/", value)
+    elif name in _SCHEMES:
         try:
             parts = urlsplit(value)
             good = parts.scheme in _SCHEMES[name] and points_somewhere(parts)

@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -71,6 +72,7 @@ class FilesystemStorage:
         @param uses: is told what becomes of the files, where their use is followed.
         """
         self._root = Path(os.path.abspath(root))
+        self._resolved = self._root.resolve()
         self._reactor = reactor
         self._pool = pool
         self._checkpoint = checkpoint
@@ -96,7 +98,8 @@ class FilesystemStorage:
     async def open(self, key: str) -> IStoredFile:
         """See L{IFileStorage}. The file's digests are not computed again: they are empty."""
         size = await self._work.run(self._size, key)
-        return StoredFile(size, {}, lambda: self._descriptor(key, size), self._reactor, self._pool)
+        opener = partial(self._descriptor, key, size)
+        return StoredFile(size, {}, opener, self._reactor, self._pool, path=self._resolved / key)
 
     def read(self, key: str, limit: int) -> Deferred[bytes]:
         """See L{IFileStorage}."""

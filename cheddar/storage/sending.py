@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from pathlib import Path
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
@@ -129,6 +130,7 @@ class StoredFile:
     @ivar size: bytes.
     @ivar digests: those computed when the file was written; empty for a file found in storage.
     @ivar published_at: for an index to say.
+    @ivar path: where they lie.
     """
 
     size: int
@@ -137,6 +139,7 @@ class StoredFile:
     _reactor: IReactorFromThreads = field(repr=False)
     _pool: ThreadPool = field(repr=False)
     published_at: datetime | None = None
+    path: Path | None = None
 
     @returns_deferred
     async def send(self, consumer: IConsumer, first: int, last: int | None) -> None:

@@ -17,6 +17,7 @@ from cheddar.errors import CheddarError
 from cheddar.formats.byte_ranges import UNSATISFIABLE, parse_range
 from cheddar.interfaces import IArriving, IStoredFile
 from cheddar.web.conditions import known_tag, wanted_range
+from cheddar.web.handing_over import HandOver
 from cheddar.web.request import CheddarRequest
 from cheddar.web.responses import Response, header_value, request_header
 
@@ -28,10 +29,15 @@ _COMPRESS_ELSEWHERE_FROM = 64 * 1024
 
 @define(eq=False)
 class Delivery:
-    """Sends responses."""
+    """
+    Sends responses.
+
+    @ivar _hand_over: tells a server in front to send files; None: there is none that does.
+    """
 
     _reactor: IReactorFromThreads
     _pool: ThreadPool
+    _hand_over: HandOver | None = None
 
     _log = Logger()
 
@@ -92,6 +98,14 @@ class Delivery:
             request.setHeader(name.encode("ascii"), header_value(value))
 
     async def _deliver_file(self, request: CheddarRequest, response: Response, file: IStoredFile) -> None:
+        handed = None if self._hand_over is None else self._hand_over.header(request, file)
+        if handed is not None:
+            name, value = handed
+            # Whoever sends the bytes says how many they are, and which of them.
+            self._head(request, evolve(response, headers={**response.headers, name: value}))
+            request.setHeader(b"content-length", b"0")
+            request.write(b"")
+            return
         if IArriving.providedBy(file) and (request.method != b"HEAD" or file.size is None):
             await file.ready()
             if request.gone:

@@ -30,6 +30,7 @@ from cheddar.web.channel import Limits
 from cheddar.web.direct import DirectResource
 from cheddar.web.errors import Problems
 from cheddar.web.files import file_routes
+from cheddar.web.handing_over import HandOver
 from cheddar.web.hot import HotAnswers
 from cheddar.web.indexes import Shown
 from cheddar.web.manage import manage_routes
@@ -59,6 +60,7 @@ class Behind:
     @ivar max_upload: the largest file, in bytes.
     @ivar limits: what a client may take of connections and time.
     @ivar access_log: notes the requests; None: each is a line in the log.
+    @ivar hand_over: tells a server in front to send files; None: there is none that does.
     """
 
     local: IPublishable
@@ -76,6 +78,7 @@ class Behind:
     max_upload: int
     limits: Limits = Limits()
     access_log: AccessLog | None = None
+    hand_over: HandOver | None = None
 
 
 def make_site(behind: Behind, reactor: IReactorFromThreads, clock: IReactorTime, pool: ThreadPool) -> CheddarSite:
@@ -94,7 +97,7 @@ def make_site(behind: Behind, reactor: IReactorFromThreads, clock: IReactorTime,
     # the request's Host.
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    routes = Routes(app, access, Delivery(reactor, pool), problems, Audited(behind.audit, clock))
+    routes = Routes(app, access, Delivery(reactor, pool, behind.hand_over), problems, Audited(behind.audit, clock))
     simple_routes(routes, shown, SimplePages(reactor, pool, Sightings(clock), behind.address, clock))
     file_routes(routes, shown, clock)
     upload_routes(routes, behind.local)

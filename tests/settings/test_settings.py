@@ -170,6 +170,11 @@ def test_a_python_settings_file_is_never_executed(tmp_path: Path) -> None:
         ("index_url = 'mirror.example/simple'", "INDEX_URL: must be a whole address that begins with one of http"),
         ("index_url = 'https:///simple'", "INDEX_URL: must be a whole address"),
         ("public_url = 'http://a:99999/'", "PUBLIC_URL: must be a whole address"),
+        ("x_accel_redirect = 'files/'", "X_ACCEL_REDIRECT: must be the path of a location"),
+        ("x_accel_redirect = '/files'", "X_ACCEL_REDIRECT: must be the path of a location"),
+        ("x_accel_redirect = '/'", "X_ACCEL_REDIRECT: must be the path of a location"),
+        ("x_accel_redirect = '/a b/'", "X_ACCEL_REDIRECT: must be the path of a location"),
+        ("access_log = 'csv'", "ACCESS_LOG: must be 'text' or 'json' or 'off'"),
         ("redis_url = 'http://a/'", "REDIS_URL: must be a whole address that begins with one of redis://, rediss://,"),
         ("redis_hostname = 'redis://a'", "REDIS_HOSTNAME: must be a host name"),
         ("port = 1\nPORT = 2", "PORT is set twice"),
@@ -198,6 +203,15 @@ def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
             (tmp_path / name).write_bytes(content)
         with pytest.raises(SettingsError, match=f"{name}: {message}"):
             loaded(tmp_path / name)
+
+
+@pytest.mark.parametrize("setting", ["CHEDDAR_X_ACCEL_REDIRECT", "CHEDDAR_X_SENDFILE"])
+def test_who_sends_files_in_front_has_to_be_named(setting: str) -> None:
+    """Without trusted proxies these settings do nothing, which is told."""
+    environ = {setting: "/files/" if setting.endswith("REDIRECT") else "true"}
+    (warning,) = loaded(environ=environ).warnings
+    assert "TRUSTED_PROXIES" in warning
+    assert loaded(environ={**environ, "CHEDDAR_TRUSTED_PROXIES": "127.0.0.1"}).warnings == ()
 
 
 def test_reading_may_take_a_login_in_some_indexes(tmp_path: Path) -> None:

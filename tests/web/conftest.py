@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -48,3 +49,17 @@ async def cheddar(request: Any, reactor: Any, settings: Settings, tmp_path: Path
     await server.stop()
     if redis is not None:
         redis.kill()
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many bytes each C{sendfile} sent: the real one, looked at."""
+    steps: list[int] = []
+    real = os.sendfile
+
+    def watched(*arguments: Any) -> int:
+        steps.append(real(*arguments))
+        return steps[-1]
+
+    monkeypatch.setattr(os, "sendfile", watched)
+    return steps

@@ -33,23 +33,6 @@ HUGE_NAME, HUGE = make_wheel("huge", "1.0", size=30_000_000)
 PATH, SMALL_PATH, HUGE_PATH = f"/local/{NAME}", f"/local/{SMALL_NAME}", f"/local/{HUGE_NAME}"
 
 
-class Sent(list[int]):
-    """What each sendfile sent."""
-
-
-@pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
-    """The real one, looked at."""
-    steps, real = Sent(), os.sendfile
-
-    def watched(*arguments: Any) -> int:
-        steps.append(real(*arguments))
-        return steps[-1]
-
-    monkeypatch.setattr(os, "sendfile", watched)
-    return steps
-
-
 @pytest_twisted.async_yield_fixture
 async def cheddar(reactor: Any, settings: Settings, tmp_path: Path) -> AsyncIterator[CheddarHere]:
     """With a door of each kind, and files."""
@@ -97,7 +80,7 @@ def spans() -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("door", ["tcp", "unix", "tls"])
-async def test_every_byte_through_every_door(cheddar: CheddarHere, door: str, tmp_path: Path, sent: Sent) -> None:
+async def test_every_byte_through_every_door(cheddar: CheddarHere, door: str, tmp_path: Path, sent: list[int]) -> None:
     """Whole files, and parts of any size, over one connection that is kept; what is asked for the head of gets it."""
 
     def take() -> None:
@@ -124,7 +107,7 @@ async def test_every_byte_through_every_door(cheddar: CheddarHere, door: str, tm
         assert max(sent) <= STEP
 
 
-async def test_requests_one_after_another_without_waiting(cheddar: CheddarHere, sent: Sent) -> None:
+async def test_requests_one_after_another_without_waiting(cheddar: CheddarHere, sent: list[int]) -> None:
     """Answers to requests that were sent all at once come in their order, each whole, whatever way its bytes go."""
     paths = [PATH, "/health/live", SMALL_PATH, PATH, "/simple/", PATH, PATH]
 
@@ -146,7 +129,7 @@ async def test_requests_one_after_another_without_waiting(cheddar: CheddarHere, 
     assert sum(sent) == 5 * len(CONTENT)
 
 
-async def test_what_is_not_in_memory(cheddar: CheddarHere, monkeypatch: pytest.MonkeyPatch, sent: Sent) -> None:
+async def test_what_is_not_in_memory(cheddar: CheddarHere, monkeypatch: pytest.MonkeyPatch, sent: list[int]) -> None:
     """Bytes that have to come from the disk are read in a thread first, and are the same."""
     looks: list[int] = []
 
@@ -173,7 +156,7 @@ async def test_where_the_kernel_cannot(cheddar: CheddarHere, monkeypatch: pytest
     assert asked == [0]
 
 
-async def begun(cheddar: CheddarHere, reactor: Any, sent: Sent) -> Client:
+async def begun(cheddar: CheddarHere, reactor: Any, sent: list[int]) -> Client:
     """Who asks for more than the connection's buffers hold, and takes nothing of it: some was sent."""
     del sent[:]
     client = Client(cheddar.port)
@@ -183,7 +166,7 @@ async def begun(cheddar: CheddarHere, reactor: Any, sent: Sent) -> Client:
     return client
 
 
-async def test_a_slow_client_and_others(cheddar: CheddarHere, reactor: Any, sent: Sent) -> None:
+async def test_a_slow_client_and_others(cheddar: CheddarHere, reactor: Any, sent: list[int]) -> None:
     """Who takes a little now and then gets every byte in the end; others are served meanwhile."""
     client = await begun(cheddar, reactor, sent)
     for _ in range(3):
@@ -195,7 +178,7 @@ async def test_a_slow_client_and_others(cheddar: CheddarHere, reactor: Any, sent
     assert open_files(stored(cheddar, HUGE_NAME)) == 0
 
 
-async def test_a_client_that_leaves(cheddar: CheddarHere, reactor: Any, sent: Sent) -> None:
+async def test_a_client_that_leaves(cheddar: CheddarHere, reactor: Any, sent: list[int]) -> None:
     """In the middle, in any way: its file is closed, and nothing goes on."""
     before = len(os.listdir("/proc/self/fd"))
     for linger in (b"\0\0\0\0\0\0\0\0", b"\1\0\0\0\0\0\0\0"):
@@ -208,7 +191,7 @@ async def test_a_client_that_leaves(cheddar: CheddarHere, reactor: Any, sent: Se
     await until(reactor, lambda: len(os.listdir("/proc/self/fd")) <= before)
 
 
-async def test_a_file_that_changes_meanwhile(cheddar: CheddarHere, reactor: Any, sent: Sent) -> None:
+async def test_a_file_that_changes_meanwhile(cheddar: CheddarHere, reactor: Any, sent: list[int]) -> None:
     """A file that is deleted while it is sent is sent whole; one that became shorter ends with a cut connection."""
     path = stored(cheddar, HUGE_NAME)
     client = await begun(cheddar, reactor, sent)
@@ -225,7 +208,7 @@ async def test_a_file_that_changes_meanwhile(cheddar: CheddarHere, reactor: Any,
     client.socket.close()
 
 
-async def test_a_server_that_stops(cheddar: CheddarHere, reactor: Any, sent: Sent) -> None:
+async def test_a_server_that_stops(cheddar: CheddarHere, reactor: Any, sent: list[int]) -> None:
     """It waits for who takes what it asked for, and in the end cuts who does not; no file stays open."""
     taking, stalled = await begun(cheddar, reactor, sent), Client(cheddar.port)
     stalled.send(request("GET", HUGE_PATH))
