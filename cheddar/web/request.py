@@ -18,8 +18,6 @@ from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
-from twisted.web.http import datetimeToString
-from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 from zope.interface import implementer
@@ -31,7 +29,7 @@ from cheddar.model import Identity, Sight
 from cheddar.web.access_log import AccessLog, Answered
 from cheddar.web.channel import Census, Limits, PacedChannel
 from cheddar.web.incoming import Incoming
-from cheddar.web.responses import Response, header_value
+from cheddar.web.responses import Response, header_value, headers_of
 from cheddar.web.strict import is_clean_path, is_host
 
 if TYPE_CHECKING:
@@ -181,7 +179,7 @@ class CheddarRequest(Request):
     def _answer(self, error: CheddarError) -> None:
         response = self.site.problem(self, error)
         self.setResponseCode(response.status, header_value(response.reason))
-        for name, values in _problem_headers(response).getAllRawHeaders():
+        for name, values in headers_of(response).getAllRawHeaders():
             self.responseHeaders.setRawHeaders(name, list(values))
         self.write(b"" if self.method == b"HEAD" else response.body)
         self.count("none")
@@ -195,7 +193,7 @@ class CheddarRequest(Request):
         self.requestHeaders.removeHeader(b"expect")
         response = self.site.problem(self, error)
         self.code = response.status
-        headers = _problem_headers(response)
+        headers = headers_of(response)
         headers.setRawHeaders(b"connection", [b"close"])
         self.channel.writeHeaders(b"HTTP/1.1", b"%d" % response.status, header_value(response.reason)[:200], headers)
         self.channel.write(b"" if self.method == b"HEAD" else response.body)
@@ -293,18 +291,6 @@ class CheddarRequest(Request):
             self.channel.persistent = False
         self.site.under_way.discard(self)
         super().finish()
-
-
-def _problem_headers(response: Response) -> Headers:
-    headers = Headers()
-    for name, value in (
-        *response.all_headers.items(),
-        ("Content-Type", response.content_type),
-        ("Content-Length", str(len(response.body))),
-    ):
-        headers.addRawHeader(name.encode(), header_value(value))
-    headers.addRawHeader(b"date", datetimeToString())
-    return headers
 
 
 class CheddarSite(Site):

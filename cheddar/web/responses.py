@@ -12,6 +12,8 @@ from types import MappingProxyType
 from typing import Protocol
 
 from attrs import frozen
+from twisted.web.http import datetimeToString
+from twisted.web.http_headers import Headers
 from twisted.web.iweb import IRequest
 
 from cheddar.interfaces import IStoredFile
@@ -110,6 +112,19 @@ def header_value(value: str) -> bytes:
     if value.isascii() and value.isprintable():
         return value.encode("ascii")
     return "".join(" " if unicodedata.category(char) == "Cc" else char for char in value).encode("latin-1", "replace")
+
+
+def headers_of(response: Response) -> Headers:
+    """All that a response with a body says before it."""
+    headers = Headers()
+    for name, value in (
+        *response.all_headers.items(),
+        ("Content-Type", response.content_type),
+        ("Content-Length", str(len(response.body))),
+    ):
+        headers.addRawHeader(name.encode(), header_value(value))
+    headers.addRawHeader(b"date", datetimeToString())
+    return headers
 
 
 def request_header(request: IRequest, name: str) -> str | None:
