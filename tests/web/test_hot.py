@@ -85,9 +85,10 @@ def whole(client: Client, data: bytes) -> bytes:
     head = client._until(b"\r\n\r\n")
     found = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
     length = 0 if data.startswith(b"HEAD") or found is None else int(found[1])
-    while len(client._got) < length:
+    while len(client.got) < length:
         client._more()
-    body, client._got = client._got[:length], client._got[length:]
+    body = bytes(client.got[:length])
+    del client.got[:length]
     return head + b"\r\n\r\n" + body
 
 
