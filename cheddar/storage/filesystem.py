@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
@@ -24,6 +24,7 @@ from cheddar.errors import Invalid, NotFound, TooLarge, Unavailable
 from cheddar.interfaces import IFileStorage, IFileWriter, IStoredFile
 from cheddar.storage.folders import MAX_DEPTH, NOT_THERE, is_segment, open_file, open_folder, remove_file, walk
 from cheddar.storage.sending import UNREADABLE, StoredFile
+from cheddar.storage.sharing import Opened, OpenFiles
 from cheddar.storage.spool import SpoolFile, SpoolFolder
 from cheddar.storage.work import Work, storing
 
@@ -73,6 +74,7 @@ class FilesystemStorage:
         """
         self._root = Path(os.path.abspath(root))
         self._resolved = self._root.resolve()
+        self._open_files = OpenFiles(self._root, IReactorTime(reactor))
         self._reactor = reactor
         self._pool = pool
         self._checkpoint = checkpoint
@@ -97,9 +99,11 @@ class FilesystemStorage:
     @returns_deferred
     async def open(self, key: str) -> IStoredFile:
         """See L{IFileStorage}. The file's digests are not computed again: they are empty."""
-        size = await self._work.run(self._size, key)
-        opener = partial(self._descriptor, key, size)
-        return StoredFile(size, {}, opener, self._reactor, self._pool, path=self._resolved / key)
+        opened = self._open_files.find(key)
+        size = await self._work.run(self._size, key) if opened is None else opened.size
+        return StoredFile(
+            size, {}, partial(self._open, key, size), self._reactor, self._pool, path=self._resolved / key
+        )
 
     def read(self, key: str, limit: int) -> Deferred[bytes]:
         """See L{IFileStorage}."""
@@ -128,6 +132,14 @@ class FilesystemStorage:
     def check(self) -> Deferred[None]:
         """See L{IFileStorage}."""
         return self._work.run(self._check)
+
+    @returns_deferred
+    async def _open(self, key: str, size: int) -> Opened:
+        opened = self._open_files.find(key)
+        if opened is not None and opened.size == size:
+            return opened.share()
+        descriptor = await self._work.acquire(partial(self._descriptor, key, size), os.close)
+        return self._open_files.add(key, descriptor)
 
     def _check(self) -> None:
         descriptor, path = self._spool.new_file()
@@ -187,7 +199,7 @@ class FilesystemStorage:
             raise TooLarge(f"{key.rpartition('/')[2]} is over {limit} bytes long.")
         return data
 
-    def _place(self, path: Path, key: str) -> Callable[[], int]:
+    def _place(self, path: Path, key: str) -> Callable[[], Deferred[Opened]]:
         *folders, filename = self._segments(key)
         with storing():
             size = path.stat().st_size
@@ -207,7 +219,7 @@ class FilesystemStorage:
                         raise
         if self._uses is not None:
             self._uses.came(size)
-        return lambda: self._descriptor(key, size)
+        return partial(self._open, key, size)
 
     def _delete(self, key: str) -> None:
         remove_file(self._root, self._segments(key))

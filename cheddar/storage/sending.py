@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from attrs import define, field
@@ -17,6 +18,7 @@ from zope.interface import implementer
 from cheddar.deferreds import Pace, returns_deferred
 from cheddar.errors import Unavailable
 from cheddar.interfaces import IDescriptorConsumer, IFileView, IStoredFile
+from cheddar.storage.sharing import Opened
 from cheddar.storage.work import Work
 
 #: Bytes of one read. Twice the transport's buffer: one write, then a pause until the client took it.
@@ -45,11 +47,19 @@ class FileView:
     disk goes through a thread, so a slow disk never stops the reactor.
     """
 
-    def __init__(self, descriptor: int, reactor: IReactorFromThreads, pool: ThreadPool) -> None:
+    def __init__(
+        self,
+        descriptor: int,
+        reactor: IReactorFromThreads,
+        pool: ThreadPool,
+        release: Callable[[], None] | None = None,
+    ) -> None:
         """
-        @param descriptor: an open file; the view closes it.
+        @param descriptor: an open file.
+        @param release: lets it go when the view is closed; None: it is closed.
         """
         self._descriptor = descriptor
+        self._release = release or partial(os.close, descriptor)
         self._work = Work(reactor, pool)
         self._try_cached = True
         self._closed = False
@@ -80,7 +90,7 @@ class FileView:
             self._work.idle().addCallback(self._let_go)
 
     def _let_go(self, _: None) -> None:
-        os.close(self._descriptor)
+        self._release()
 
     def _cached(self, offset: int, length: int) -> bytes | None:
         buffer = _SCRATCH[:length]
@@ -135,7 +145,7 @@ class StoredFile:
 
     size: int
     digests: Mapping[str, str]
-    _open: Callable[[], int] = field(repr=False)
+    _open: Callable[[], Deferred[Opened]] = field(repr=False)
     _reactor: IReactorFromThreads = field(repr=False)
     _pool: ThreadPool = field(repr=False)
     published_at: datetime | None = None
@@ -151,13 +161,13 @@ class StoredFile:
         @raise NotFound: the file was deleted before anything was sent.
         @raise Unavailable: the disk does not give the bytes.
         """
-        descriptor = await Work(self._reactor, self._pool).acquire(self._open, os.close)
-        view = FileView(descriptor, self._reactor, self._pool)
+        opened = await self._open()
+        view = FileView(opened.descriptor, self._reactor, self._pool, opened.release)
         end = self.size if last is None else min(last + 1, self.size)
         try:
             # Where a file is small, one write takes its headers along.
             if end - first > CHUNK and IDescriptorConsumer.providedBy(consumer) and consumer.takes_descriptors():
-                first = await _hand_over(descriptor, view, consumer, first, end)
+                first = await _hand_over(opened.descriptor, view, consumer, first, end)
             if first < end:
                 await Pace(consumer, IReactorTime(self._reactor)).run(
                     lambda pace: _send(view, consumer, first, end, pace)

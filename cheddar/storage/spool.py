@@ -24,6 +24,7 @@ from cheddar.errors import DigestMismatch, NoRoom
 from cheddar.interfaces import IFileWriter, IStoredFile
 from cheddar.storage.last_use import share
 from cheddar.storage.sending import FileView, StoredFile
+from cheddar.storage.sharing import Opened
 from cheddar.storage.work import Work, storing
 
 #: Bytes that may wait for the disk before the giver is asked to pause, and how few there are when it may go on.
@@ -177,7 +178,7 @@ class SpoolFile:
         descriptor: int,
         path: Path,
         algorithms: tuple[str, ...],
-        place: Callable[[Path, str], Callable[[], int]],
+        place: Callable[[Path, str], Callable[[], Deferred[Opened]]],
         reactor: IReactorFromThreads,
         pool: ThreadPool,
         checkpoint: Callable[[str], None],

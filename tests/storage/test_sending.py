@@ -12,7 +12,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 
-from cheddar.errors import Unavailable
+from cheddar.errors import NotFound, Unavailable
 from tests.storage.test_filesystem import CONTENT, KEY, put
 from tests.support.consumers import Taker
 
@@ -66,6 +66,38 @@ async def test_a_client_that_leaves(storage: Any, reactor: Any, root: Path) -> N
         await sending
     assert open_files(root / KEY) == 0
     assert len(taker.taken) < len(CONTENT)
+
+
+async def test_several_are_sent_one_file(storage: Any, reactor: Any, root: Path) -> None:
+    """
+    A file is open once for all who are sent it at a time, until the last of them has it; what has come in its place,
+    or that it is gone, is seen at once.
+    """
+    first = Taker(pause_after=1)
+    sendings = [(await put(storage)).send(first, 0, None)]
+    while not first.taken:
+        await deferLater(reactor, 0)
+    second = Taker(pause_after=1)
+    sendings.append((await storage.open(KEY)).send(second, 0, None))
+    assert second.taken, "no thread was asked"
+    assert open_files(root / KEY) == 1
+    first.resume()
+    await sendings[0]
+    assert first.taken == CONTENT
+    assert open_files(root / KEY) == 1
+    other = bytes(reversed(CONTENT))
+    (root / "other").write_bytes(other)
+    os.replace(root / "other", root / KEY)
+    third = Taker()
+    await (await storage.open(KEY)).send(third, 0, None)
+    assert third.taken == other
+    (root / KEY).unlink()
+    with pytest.raises(NotFound):
+        await storage.open(KEY)
+    second.resume()
+    await sendings[1]
+    assert second.taken == CONTENT
+    assert open_files(root / KEY) == 0
 
 
 async def test_a_sending_that_is_cancelled(storage: Any, reactor: Any, root: Path) -> None:
