@@ -32,7 +32,9 @@ def escape(event: LogEvent) -> None:
     text = formatEvent(event)
     if not text.isprintable():
         event.pop("log_flattened", None)
-        event["log_format"], event["log_escaped"] = "{log_escaped}", escaped(text)
+        # Lines that were made here, and escaped, stay lines: the observers indent all but the first.
+        keep = "\n" if event.get("log_lines") is True else ""
+        event["log_format"], event["log_escaped"] = "{log_escaped}", escaped(text, keep)
     failure = event.get("log_failure")
     if isinstance(failure, Failure):
         event["log_failure"] = _Escaped(failure)

@@ -34,7 +34,7 @@ from cheddar.settings import Settings
 from cheddar.storage.audit import AuditFile, AuditTrail
 from cheddar.store.redis import RedisStore
 from cheddar.store.sqlite import SQLiteStore
-from cheddar.web.access_log import AccessLog, JSONLines, NoLog
+from cheddar.web.access_log import AccessLog, JSONLines, NoLog, TextLines
 from cheddar.web.channel import Limits
 from cheddar.web.clients import TrustedProxies
 from cheddar.web.handing_over import HandOver
@@ -159,13 +159,13 @@ class Cheddar(Service):
         self._stops.append(watchdog.stop)
         watchdog.start()
 
-    def _access_log(self, trusted: TrustedProxies) -> AccessLog | None:
+    def _access_log(self, trusted: TrustedProxies) -> AccessLog:
         settings, reactor = self._settings, self._reactor
-        if settings.access_log == "text":
-            return None
         if settings.access_log == "off":
             return NoLog()
-        lines = JSONLines(settings.requests_file, reactor, reactor, self._pool("log", 1), trusted)
+        lines: TextLines | JSONLines = TextLines(reactor, trusted)
+        if settings.access_log == "json":
+            lines = JSONLines(settings.requests_file, reactor, reactor, self._pool("log", 1), trusted)
         self._stops.append(lines.stop)
         lines.start()
         return lines

@@ -1,8 +1,8 @@
 """
 What is noted of each request: a line of text in the log, as ever, or JSON lines in a file of their own.
 
-The lines are made and written once a second, in a thread: while a request is answered, all that is done for its line is
-to keep what will be in it.
+The lines are made and written once a second: while a request is answered, all that is done for its line is to keep what
+will be in it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.internet.task import LoopingCall
@@ -35,6 +35,9 @@ INTERVAL = 1.0
 #: So many requests are written at once, without waiting for the second to end; beyond so many none is kept any more.
 BATCH = 2_000
 MOST_KEPT = 20_000
+
+#: So many lines are one event of the log.
+EVENT = 200
 
 #: What ACCESS_LOG_FILE says for the standard output.
 STANDARD_OUTPUT = Path("-")
@@ -78,6 +81,12 @@ class Answered:
             request.forwarded,
             request.route,
         )
+
+    def to(self, agent: bytes, forwarded: tuple[str, ...]) -> Answered:
+        """The same, answered to another client."""
+        if (agent, forwarded) == (self.agent, self.forwarded):
+            return self
+        return evolve(self, agent=agent, forwarded=forwarded)
 
     def line(self, timestamp: str, address: str) -> str:
         """
@@ -134,6 +143,51 @@ class NoLog:
 
     def add(self, peer: str, began: float, answered: Answered, whole: bool = True) -> None:
         """Note nothing."""
+
+
+class TextLines:
+    """The access log as lines of the log, several in one event."""
+
+    _log = Logger()
+
+    def __init__(self, clock: IReactorTime, trusted: TrustedProxies) -> None:
+        """@param trusted: the proxies that say who their clients are."""
+        self._clock = clock
+        self._client = lru_cache(maxsize=256)(trusted.client)
+        self._lines: list[str] = []
+        self._loop = LoopingCall(self._say)
+        self._loop.clock = clock
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._loop.start(INTERVAL, now=False)
+
+    @returns_deferred
+    async def stop(self) -> None:
+        """Write what is left."""
+        if self._loop.running:
+            self._loop.stop()
+        self._say()
+
+    def add(self, peer: str, began: float, answered: Answered, whole: bool = True) -> None:
+        """See L{AccessLog}. There are no words for who did not wait for the end."""
+        if not whole:
+            return
+        timestamp = _timestamp(int(self._clock.seconds()))
+        self._lines.append(answered.line(timestamp, self._client(peer, answered.forwarded)))
+        if len(self._lines) == EVENT:
+            self._say()
+
+    def _say(self) -> None:
+        lines, self._lines = self._lines, []
+        if lines:
+            # What is in them is escaped: none has an end of a line in it.
+            self._log.info("{lines}", lines="\n".join(lines), log_lines=True)
+
+
+@lru_cache(maxsize=2)
+def _timestamp(second: int) -> str:
+    return f"{datetime.fromtimestamp(second, timezone.utc):[%d/%b/%Y:%H:%M:%S +0000]}"
 
 
 class JSONLines:

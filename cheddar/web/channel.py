@@ -54,10 +54,12 @@ class Limits:
 class PacedChannel(StrictChannel):
     """
     @ivar site: has the clock, the census of connections and what may be answered at once.
+    @ivar peer: the address of the other end; empty where that has none.
     @ivar head: the bytes of the head that comes next, where they came whole and in one piece.
     """
 
     site: Any
+    peer: str = ""
     head: bytes = b""
     counted_as: str | None = None
 
@@ -69,6 +71,7 @@ class PacedChannel(StrictChannel):
     def connectionMade(self) -> None:
         """See L{HTTPChannel}."""
         super().connectionMade()
+        self.peer = str(getattr(self.transport.getPeer(), "host", None) or "")
         self.limit_head(self.site.census.limits.head_bytes)
         self.site.census.joined(self)
 
@@ -240,7 +243,7 @@ class Census:
     def joined(self, channel: PacedChannel) -> None:
         """A connection is open."""
         self.channels.add(channel)
-        channel.counted_as = self._counted(getattr(channel.transport.getPeer(), "host", ""))
+        channel.counted_as = self._counted(channel.peer)
         if channel.counted_as is not None:
             self._of[channel.counted_as] += 1
         metrics.connections.set(len(self.channels))

@@ -3,8 +3,9 @@ The short road: what was asked for a moment ago, in the very same bytes, is answ
 
 Whatever a request's answer depends on is either in the bytes of its head, or in the store, which tells of its changes;
 so a head that was answered over the long road (routes, permission, index, rendering, conditions) may be looked up, byte
-for byte, until a change is told of. No thread, no store and no Deferred is asked. That an answer is kept is decided on
-the long road; what is kept is the head that it wrote, with the date left open, and its body.
+for byte but for lines such as the client's name, which are only noted, until a change is told of. No thread, no store
+and no Deferred is asked. That an answer is kept is decided on the long road; what is kept is the head that it wrote,
+with the date left open, and its body.
 
 Kept are answers to those who have not logged in, about pages that everybody may see: who may see them is in the store
 too. A user's login is looked at each time.
@@ -12,6 +13,7 @@ too. A user's login is looked at each time.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from time import perf_counter, time
@@ -41,6 +43,19 @@ SETTLED = 3.0
 _MOST_NAMES = 10_000
 
 _END = b"\r\n\r\n"
+#: Lines of a head that no answer depends on: they are noted in the log, and may be others each time. Only such values
+#: as Twisted and L{cheddar.web.strict} let pass.
+_ASIDE = re.compile(
+    rb"\r\n(?:user-agent|x-(?:forwarded-(?:for|proto|host|port)|real-ip|request-id)|forwarded|via|accept-language|"
+    rb"cache-control|pragma):[\t\x20-\x7e\x80-\xff]*(?=\r\n)",
+    re.IGNORECASE,
+)
+_AGENT = re.compile(rb"\r\nuser-agent:([^\r]*)", re.IGNORECASE)
+_FORWARDED = re.compile(rb"\r\nx-forwarded-for:([^\r]*)", re.IGNORECASE)
+#: Clients for which the words of the log are kept with an answer.
+_MOST_NOTED = 64
+#: A head with more of them may have too many headers.
+_MOST_ASIDE = 16
 #: Headers whose presence sends a request over the long road, whatever else it has.
 _LONG = (b"authorization", b"content-length", b"transfer-encoding", b"expect", b"upgrade", b"if-unmodified-since")
 
@@ -50,6 +65,7 @@ class Kept:
     """
     An answer.
 
+    @ivar key: the head that asks for it, without what is only noted.
     @ivar name: the project that it tells of; None: all of them.
     @ivar since: when it was kept, in seconds of the reactor's clock. @ivar until: how long it is good.
     @ivar start: its head up to the date. @ivar middle: up to the age, if it tells one. @ivar rest: what is left.
@@ -57,6 +73,7 @@ class Kept:
     @ivar body: empty where none is sent.
     """
 
+    key: bytes
     name: str | None
     since: float
     until: float
@@ -70,6 +87,19 @@ class Kept:
     observe: Callable[[float], None]
     _head: bytes = b""
     _head_at: tuple[int, int] = (0, 0)
+    _noted: dict[tuple[bytes, tuple[bytes, ...]], Answered] = field(factory=dict, init=False)
+
+    def to(self, head: bytes) -> Answered:
+        """How it is noted for a head that has other lines that are only noted."""
+        agent = _AGENT.search(head)
+        noted = (agent[1].strip(b" \t") if agent else b"", tuple(_FORWARDED.findall(head)))
+        found = self._noted.get(noted)
+        if found is None:
+            if len(self._noted) >= _MOST_NOTED:
+                self._noted.clear()
+            forwarded = tuple(value.strip(b" \t").decode("latin-1") for value in noted[1])
+            found = self._noted[noted] = self.answered.to(noted[0], forwarded)
+        return found
 
     def head(self, now: float) -> bytes:
         """The head, as of now."""
@@ -119,15 +149,20 @@ class HotAnswers:
             end = data.find(_END) + len(_END)
             head = data if end == len(data) else data[:end]
             kept = self._kept.get(head)
+            answered = None if kept is None else kept.answered
             if kept is None:
-                break
+                key, aside = _ASIDE.subn(b"", head)
+                kept = self._kept.get(key) if 0 < aside <= _MOST_ASIDE else None
+                if kept is None:
+                    break
+                answered = kept.to(head)
             if not kept.since <= began < kept.until:
-                self._drop(head)
+                self._drop(kept.key)
                 break
             started = perf_counter()
             kept.count()
             metrics.hot_answers.inc()
-            channel.site.answered(channel, kept.answered)
+            channel.site.answered(channel, answered)
             channel.give(kept.head(began), kept.body)
             kept.observe(perf_counter() - started)
             if kept.checked_at is not None:
@@ -156,8 +191,12 @@ class HotAnswers:
             return
         if not _may_be_kept(request, now):
             return
+        key, aside = _ASIDE.subn(b"", request.head)
+        if aside > _MOST_ASIDE:
+            return
         start, middle, rest = _parts(request)
         kept = Kept(
+            key=key,
             name=lasting.name,
             since=now,
             until=lasting.until,
@@ -170,10 +209,10 @@ class HotAnswers:
             count=request.counter(request.route).inc,
             observe=metrics.request_seconds.labels(request.route).observe,
         )
-        self._drop(request.head)
-        self._kept[request.head] = kept
-        self._of[lasting.name].add(request.head)
-        self._head_bytes += len(request.head)
+        self._drop(key)
+        self._kept[key] = kept
+        self._of[lasting.name].add(key)
+        self._head_bytes += len(key)
         self._bodies[id(body)] += 1
         if self._bodies[id(body)] == 1:
             self._body_bytes += len(body)

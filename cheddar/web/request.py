@@ -85,7 +85,7 @@ class CheddarRequest(Request):
         super().__init__(channel, *args, **kwargs)
         # Twisted sets this no sooner than it processes the request; its client may leave before that.
         self.site = channel.site
-        self.peer = str(getattr(channel.getPeer(), "host", None) or "")
+        self.peer: str = channel.peer
 
     @cached_property
     def client_address(self) -> str:
@@ -312,11 +312,8 @@ class CheddarSite(Site):
         problem: Callable[[CheddarRequest, CheddarError], Response],
         limits: Limits,
         hot: HotAnswers,
-        access_log: AccessLog | None = None,
+        access_log: AccessLog,
     ) -> None:
-        """
-        @param access_log: notes the requests; None: each is a line in the log.
-        """
         # Twisted's own form parser would need eleven times the body's size in memory.
         super().__init__(
             resource,
@@ -339,7 +336,7 @@ class CheddarSite(Site):
 
     def answered(self, channel: Any, answered: Answered) -> None:
         """Something was answered at once."""
-        self.note(str(getattr(channel.getPeer(), "host", None) or ""), self.clock.seconds(), answered)
+        self.note(channel.peer, self.clock.seconds(), answered)
 
     def startFactory(self) -> None:
         """Somebody listens."""
@@ -361,13 +358,9 @@ class CheddarSite(Site):
 
         @param peer: the address of its connection's other end; empty where that has none.
         @param began: when its headers were here.
-        @param whole: whether the client was there to the end of the answer: the log of text has no words for others.
+        @param whole: whether the client was there to the end of the answer.
         """
-        if self._access_log is not None:
-            self._access_log.add(peer, began, answered, whole)
-        elif whole and self._logFile is not None:
-            address = self.census.limits.trusted.client(peer, answered.forwarded)
-            self._logFile.write(answered.line(self._logDateTime or "-", address) + "\n")
+        self._access_log.add(peer, began, answered, whole)
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """A new connection, or None where there are enough."""

@@ -23,7 +23,7 @@ from cheddar.interfaces import (
 )
 from cheddar.model import Sight
 from cheddar.web.access import Access, Routes
-from cheddar.web.access_log import AccessLog
+from cheddar.web.access_log import AccessLog, NoLog
 from cheddar.web.audited import Audited
 from cheddar.web.bodies import Delivery
 from cheddar.web.channel import Limits
@@ -59,7 +59,7 @@ class Behind:
     @ivar publishing: gives tokens to trusted publishers; None: there are none.
     @ivar max_upload: the largest file, in bytes.
     @ivar limits: what a client may take of connections and time.
-    @ivar access_log: notes the requests; None: each is a line in the log.
+    @ivar access_log: notes the requests.
     @ivar hand_over: tells a server in front to send files; None: there is none that does.
     """
 
@@ -77,7 +77,7 @@ class Behind:
     address: str
     max_upload: int
     limits: Limits = Limits()
-    access_log: AccessLog | None = None
+    access_log: AccessLog = NoLog()
     hand_over: HandOver | None = None
 
 

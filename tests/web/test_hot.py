@@ -22,6 +22,7 @@ from cheddar.auth.passwords import hash_password
 from cheddar.model import Right, Role, User
 from cheddar.settings import Settings
 from cheddar.web import hot
+from cheddar.web.access_log import Answered
 from tests.support.distributions import make_wheel
 from tests.support.later import LaterReactor
 from tests.support.redis import RedisServer, redis_server
@@ -337,24 +338,29 @@ async def test_a_store_that_says_nothing(warm: Warm) -> None:
 async def test_log_and_metrics(warm: Warm, monkeypatch: pytest.MonkeyPatch) -> None:
     """The log has a line for each request, and the metrics count them, whichever road they take."""
     data = request("GET", "/simple/acme/?token=secret", User_Agent='pip/26 "x"', X_Forwarded_For="10.1.2.3")
-    lines: list[str] = []
+    noted: list[tuple[str, Answered]] = []
 
     class Log:
-        def write(self, line: str) -> None:
-            lines.append(line)
+        def add(self, peer: str, began: float, answered: Answered, whole: bool = True) -> None:
+            noted.append((peer, answered))
 
-    factory = site(warm.cheddar)
-    monkeypatch.setattr(factory, "_logFile", Log())
+    monkeypatch.setattr(site(warm.cheddar), "_access_log", Log())
     labels = ("GET", "/simple/<project>/", "200")
     before = metrics.requests.labels(*labels)._value.get()
     answers = await warm.exchange(data, data, data)
     assert [hit for _, hit in answers] == [False, True, True]
     assert metrics.requests.labels(*labels)._value.get() == before + 3
-    assert len(lines) == 3
-    assert len({re.sub(r"\[.*?\]", "[]", line) for line in lines}) == 1
-    assert '"127.0.0.1"' in lines[2]
-    assert "secret" not in lines[2]
-    assert '\\"x\\"' in lines[2]
+    other = data.replace(b"pip/26", b"uv/1").replace(b"10.1.2.3", b"10.9.9.9")
+    ((_, hit),) = await warm.exchange(other)
+    assert hit, "who asks is noted, and changes nothing"
+    assert noted[0] == noted[1] == noted[2]
+    (peer, first), (_, last) = noted[0], noted[3]
+    assert (peer, first.path, first.status) == ("127.0.0.1", b"/simple/acme/", 200)
+    assert [(answered.agent, answered.forwarded) for answered in (first, last)] == [
+        (b'pip/26 "x"', ("10.1.2.3",)),
+        (b'uv/1 "x"', ("10.9.9.9",)),
+    ]
+    assert last.line("[now]", "10.9.9.9") == first.line("[now]", "10.9.9.9").replace("pip/26", "uv/1")
 
 
 async def test_a_bound(warm: Warm, monkeypatch: pytest.MonkeyPatch) -> None:
