@@ -224,10 +224,13 @@ def bad_days(here: Everything) -> None:
             assert here.ask("GET", f"/simple/{name}-none-{number}/", Accept="text/html") >= 500
     login = basic("alice", CANARIES["user"])
     if here.redis is not None:
-        # What is damaged is said in the log, with what it is.
-        key, name = "cheddar.2.files.demo", "demo-1.0-py3-none-any.whl"
-        tell(here.redis.port, "HSET", key, name, "no record", password=CANARIES["redis"])
-        for path in ("/simple/demo/", f"/simple/demo/?x={CANARIES['query']}"):
+        # What is damaged is said in the log, with what it is. It is of a project that nobody has asked for: what was
+        # read before is remembered.
+        name, wheel = make_wheel("damaged", "1.0")
+        body, content_type = upload_form(name, wheel)
+        assert here.ask("POST", "/pypi/", body, Authorization=login, Content_Type=content_type) == 200
+        tell(here.redis.port, "HSET", "cheddar.2.files.damaged", name, "no record", password=CANARIES["redis"])
+        for path in ("/simple/damaged/", f"/simple/damaged/?x={CANARIES['query']}"):
             assert here.ask("GET", path, Authorization=login, Accept="text/html") == 503
     for state in ("/metrics", "/health/ready", "/health/live"):
         here.ask("GET", state)
