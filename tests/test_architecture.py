@@ -104,6 +104,46 @@ def test_importing_the_plugin_installs_no_reactor() -> None:
         assert (result.returncode, result.stdout, result.stderr) == (0, expected, "")
 
 
+#: What costs a start time and memory, and only some requests, settings or other processes use.
+SELDOM_USED = {
+    *("jwt", "txredisapi", "pypi_attestations", "sigstore", "pydantic", "cmarkgfm", "docutils", "nh3"),
+    *("readme_renderer", "requests", "rich", "setuptools", "pkg_resources", "unittest"),
+}
+
+STARTED = """
+import sys
+from pathlib import Path
+from cheddar import tap
+from cheddar.service import make_service
+from cheddar.settings import Settings
+from twisted.internet import reactor
+service = make_service(Settings(data_dir=Path(sys.argv[1]), listen=("tcp:0:interface=127.0.0.1",)), reactor)
+def end(_):
+    print(*sys.modules)
+    import cheddar.service.publishing, cheddar.store.redis
+    print(*sys.modules)
+    service.stopService().addBoth(lambda _: reactor.stop())
+def begin():
+    service.startService()
+    service.started().addBoth(end)
+reactor.callWhenRunning(begin)
+reactor.run()
+"""
+
+
+def test_a_start_loads_nothing_that_is_seldom_used(tmp_path: Path) -> None:
+    """What only some settings or requests need is read when they need it: others start sooner, and stay smaller."""
+    done = subprocess.run(
+        [sys.executable, "-c", STARTED, str(tmp_path)], capture_output=True, text=True, cwd=ROOT, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    started, with_more = (set(line.split()) for line in done.stdout.splitlines())
+    assert {"cheddar.web.site", "cheddar.store.sqlite"} <= started
+    assert started & SELDOM_USED == set()
+    # The control: they are found by these names.
+    assert {"jwt", "txredisapi"} <= with_more
+
+
 @pytest.mark.deadline(60)
 def test_imports_only_go_down() -> None:
     """The floors of the house, and which room knows which library, as setup.cfg draws them."""

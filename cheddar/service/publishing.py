@@ -30,14 +30,12 @@ def trusted_publishing(
     reactor: Any,
     pool: ThreadPool,
     stops: list[Callable[[], Deferred[Any]]],
-) -> ITrustedPublishing | None:
+) -> ITrustedPublishing:
     """
     @param pool: verifies signatures.
     @param stops: gets what is to be stopped.
-    @return: None where the settings know no publisher. [SettingsError]
+    [SettingsError]
     """
-    if not settings.publisher:
-        return None
     issuers = {
         publisher.issuer: _keys(publisher, settings, reactor, pool, stops)
         for publisher in {publisher.issuer: publisher for publisher in settings.publisher}.values()

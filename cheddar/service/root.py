@@ -29,10 +29,8 @@ from cheddar.interfaces import IAuditLog, IStore
 from cheddar.service.announcements import Watchdog, announce
 from cheddar.service.doors import Doors
 from cheddar.service.indexes import open_indexes, start_pool
-from cheddar.service.publishing import trusted_publishing
 from cheddar.settings import Settings
 from cheddar.storage.audit import AuditFile, AuditTrail
-from cheddar.store.redis import RedisStore
 from cheddar.store.sqlite import SQLiteStore
 from cheddar.web.access_log import AccessLog, JSONLines, NoLog, TextLines
 from cheddar.web.channel import Limits
@@ -44,6 +42,9 @@ from cheddar.web.site import Behind, make_site
 def open_store(settings: Settings, reactor: Any) -> IStore:
     """The metadata store that the settings name; not started yet. [SettingsError]"""
     if settings.redis:
+        # Here, since its driver and connections are a good part of the start of those who don't use it.
+        from cheddar.store.redis import RedisStore
+
         return RedisStore(settings.redis, settings.history_size, reactor, settings.audit_kept)
     return SQLiteStore(
         settings.data_dir / "cheddar.sqlite", settings.history_size, reactor, reactor, settings.audit_kept
@@ -119,6 +120,12 @@ class Cheddar(Service):
             refresh.startService()
             self._stops.append(lambda: maybeDeferred(refresh.stopService))
         trusted = TrustedProxies.named(settings.trusted_proxies)
+        publishing = None
+        if settings.publisher:
+            # Here for the same reason as Redis: it reads tokens and keys of kinds that nothing else has to do with.
+            from cheddar.service.publishing import trusted_publishing
+
+            publishing = trusted_publishing(settings, self.store, audit, reactor, work, self._stops)
         site = make_site(
             Behind(
                 local=local,
@@ -131,7 +138,7 @@ class Cheddar(Service):
                 cache=indexes.remote_storage,
                 audit=audit,
                 upstreams=upstreams,
-                publishing=trusted_publishing(settings, self.store, audit, reactor, work, self._stops),
+                publishing=publishing,
                 address=settings.address,
                 max_upload=settings.max_upload,
                 limits=Limits(
