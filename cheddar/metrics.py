@@ -4,7 +4,10 @@ What Cheddar counts, as Prometheus metrics. Labels are bounded: routes and outco
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+import os
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 registry = CollectorRegistry()
 
@@ -49,7 +52,9 @@ withdrawals = Counter(
     ("action",),
     registry=registry,
 )
-downloads_under_way = Gauge("cheddar_downloads_under_way", "Downloads from upstream under way.", registry=registry)
+downloads_under_way = Gauge(
+    "cheddar_downloads_under_way", "Downloads from upstream under way.", multiprocess_mode="livesum", registry=registry
+)
 downloads = Counter("cheddar_downloads", "Downloads from upstream by outcome.", ("outcome",), registry=registry)
 downloads_resumed = Counter(
     "cheddar_downloads_resumed", "Downloads from upstream that went on after they were broken off.", registry=registry
@@ -60,7 +65,10 @@ wrong_bytes = Counter(
     registry=registry,
 )
 relays_under_way = Gauge(
-    "cheddar_relays_under_way", "Files under way from upstream to one client each, kept nowhere.", registry=registry
+    "cheddar_relays_under_way",
+    "Files under way from upstream to one client each, kept nowhere.",
+    multiprocess_mode="livesum",
+    registry=registry,
 )
 relays = Counter(
     "cheddar_relays",
@@ -68,26 +76,44 @@ relays = Counter(
     ("outcome",),
     registry=registry,
 )
-cache_bytes = Gauge("cheddar_cache_bytes", "Bytes of the files in the cache.", registry=registry)
-cache_files = Gauge("cheddar_cache_files", "Files in the cache, and what lies beside them.", registry=registry)
+cache_bytes = Gauge(
+    "cheddar_cache_bytes", "Bytes of the files in the cache.", multiprocess_mode="mostrecent", registry=registry
+)
+cache_files = Gauge(
+    "cheddar_cache_files",
+    "Files in the cache, and what lies beside them.",
+    multiprocess_mode="mostrecent",
+    registry=registry,
+)
 cache_evictions = Counter("cheddar_cache_evictions", "Files evicted from the cache.", registry=registry)
 cache_evicted_bytes = Counter("cheddar_cache_evicted_bytes", "Bytes of evicted files.", registry=registry)
 upstream_up = Gauge(
-    "cheddar_upstream_up", "Whether the last answer of an upstream was good.", ("upstream",), registry=registry
+    "cheddar_upstream_up",
+    "Whether the last answer of an upstream was good.",
+    ("upstream",),
+    multiprocess_mode="mostrecent",
+    registry=registry,
 )
 upstream_failures = Gauge(
-    "cheddar_upstream_failures", "Failures of an upstream in a row.", ("upstream",), registry=registry
+    "cheddar_upstream_failures",
+    "Failures of an upstream in a row.",
+    ("upstream",),
+    multiprocess_mode="mostrecent",
+    registry=registry,
 )
 upstream_breaker = Gauge(
     "cheddar_upstream_breaker",
     "1 at the state of an upstream's circuit breaker: closed (asked), open (left alone) or half-open (tried).",
     ("upstream", "state"),
+    multiprocess_mode="mostrecent",
     registry=registry,
 )
 listings_refreshed = Counter(
     "cheddar_listings_refreshed", "Cached listings brought up to date by the refresh loop.", registry=registry
 )
-connections = Gauge("cheddar_connections", "Connections of clients that are open.", registry=registry)
+connections = Gauge(
+    "cheddar_connections", "Connections of clients that are open.", multiprocess_mode="livesum", registry=registry
+)
 connections_refused = Counter(
     "cheddar_connections_refused",
     "Connections of clients that were not taken, by whose limit.",
@@ -103,4 +129,24 @@ connections_cut = Counter(
 access_log_lost = Counter(
     "cheddar_access_log_lost", "Requests whose line could not be written to the access log.", registry=registry
 )
+reactor_lag = Histogram(
+    "cheddar_reactor_lag_seconds",
+    "Seconds by which a planned call was late, looked at four times a second.",
+    buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5),
+    registry=registry,
+)
 store_failures = Counter("cheddar_store_failures", "Store calls that failed.", registry=registry)
+
+
+def shared() -> bool:
+    """Whether several processes count together; then labels cannot be taken back."""
+    return "PROMETHEUS_MULTIPROC_DIR" in os.environ
+
+
+def exposed() -> bytes:
+    """All that is counted, by all processes that serve together, as text for Prometheus."""
+    if not shared():
+        return generate_latest(registry)
+    together = CollectorRegistry()
+    MultiProcessCollector(together)  # type: ignore[no-untyped-call]  # prometheus_client has no types here
+    return generate_latest(together)

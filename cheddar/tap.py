@@ -19,7 +19,10 @@ from cheddar.settings import Loaded, load, nearest
 
 
 class Options(usage.Options, AuthOptionMixin):
-    """The command line of C{twistd cheddar}. Once parsed, C{loaded} holds the settings in force."""
+    """
+    The command line of C{twistd cheddar}. Once parsed, C{loaded} holds the settings in force, and C{given} what was
+    written.
+    """
 
     synopsis = "[options]"
     longdesc = (
@@ -38,6 +41,7 @@ class Options(usage.Options, AuthOptionMixin):
             "The Simple API of the index that is proxied and cached; empty for local projects only. "
             "[default: the public index]",
         ],
+        ["workers", None, None, "How many processes serve, or auto: one for each processor. [default: 1]"],
         [
             "redis",
             None,
@@ -56,6 +60,7 @@ class Options(usage.Options, AuthOptionMixin):
     supportedInterfaces = (IUsernamePassword,)
 
     loaded: Loaded
+    given: tuple[str, ...]
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         """
@@ -86,6 +91,7 @@ class Options(usage.Options, AuthOptionMixin):
         """
         Parse the command line; a mistake ends the process with one line (twistd would print its own help before it).
         """
+        self.given = tuple(sys.argv[1:] if options is None else options)
         try:
             super().parseOptions(options)
         except usage.UsageError as error:
@@ -100,6 +106,7 @@ class Options(usage.Options, AuthOptionMixin):
                 ("data_dir", "data-dir"),
                 ("index_url", "index-url"),
                 ("redis_url", "redis"),
+                ("workers", "workers"),
             )
             if self[option] is not None
         }
@@ -128,16 +135,33 @@ def makeService(options: Options) -> IService:
     # Imported here: twistd has chosen and installed a reactor by now, and --help needs none of it.
     from twisted.internet import reactor
 
-    from cheddar.service import make_service
-
     logs.begin()
     log = Logger()
     for warning in options.loaded.warnings:
         log.warn("{warning}", warning=warning)
+    settings = options.loaded.settings
+    if settings.workers > 1:
+        from cheddar.supervisor import Supervisor
+
+        return Supervisor(settings, reactor, options.given, logs_elsewhere=_logs_elsewhere(options.parent))
+    from cheddar.service import make_lasting_service
+
     try:
-        return make_service(options.loaded.settings, reactor)
+        return make_lasting_service(settings, reactor)
     except SettingsError as error:
         sys.exit(f"twistd cheddar: {error}")
+
+
+def _logs_elsewhere(twistd: Mapping[str, object] | None) -> bool:
+    """
+    Whether twistd was told to log to something else than its standard output.
+
+    @param twistd: its own options; None: nobody knows.
+    """
+    if twistd is None:
+        return False
+    file = twistd.get("logfile")
+    return bool((file and file != "-") or twistd.get("syslog") or twistd.get("logger"))
 
 
 def service_from_environment() -> IService:

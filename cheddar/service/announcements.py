@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,19 +48,30 @@ def _add_user_command(settings: Settings) -> list[str]:
     return [min(program, str(beside), key=len) if beside.exists() else program, *where, "user", "add", "NAME"]
 
 
+def tell_systemd() -> tuple[float | None, Callable[[], None]]:
+    """How often systemd's watchdog wants to hear something, in seconds, or None; and what tells it."""
+    interval = systemd.watchdog_interval(os.environ)
+    return (None if interval is None else interval / 3), partial(systemd.notify, os.environ, "WATCHDOG=1")
+
+
 @define(eq=False)
 class Watchdog:
-    """Tells systemd's watchdog that the reactor and a worker thread answer; nothing else may decide that."""
+    """
+    Tells who watches that the reactor and a worker thread answer; nothing else may decide that.
+
+    @ivar _interval: seconds; None: nobody watches.
+    """
 
     _reactor: Any
     _pool: ThreadPool
+    _interval: float | None
+    _pulse: Callable[[], None]
     _beat: IDelayedCall | None = field(default=None, init=False)
 
     def start(self) -> None:
         """Begin, where there is a watchdog."""
-        interval = systemd.watchdog_interval(os.environ)
-        if interval is not None:
-            self._tell(interval)
+        if self._interval is not None:
+            self._tell(self._interval)
 
     def stop(self) -> Deferred[None]:
         """End."""
@@ -67,5 +80,5 @@ class Watchdog:
         return succeed(None)
 
     def _tell(self, interval: float) -> None:
-        self._pool.callInThread(self._reactor.callFromThread, systemd.notify, os.environ, "WATCHDOG=1")
-        self._beat = self._reactor.callLater(interval / 3, self._tell, interval)
+        self._pool.callInThread(self._reactor.callFromThread, self._pulse)
+        self._beat = self._reactor.callLater(interval, self._tell, interval)

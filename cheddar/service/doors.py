@@ -7,14 +7,13 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import maybeDeferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from cheddar import systemd
 from cheddar.deferreds import returns_deferred
-from cheddar.errors import SettingsError
+from cheddar.endpoints import open_endpoints
 from cheddar.settings import Settings
 from cheddar.web.draining import Drain
 from cheddar.web.request import CheddarSite
@@ -36,23 +35,14 @@ class Doors:
 
     _log = Logger()
 
-    async def open(self, site: CheddarSite) -> None:
-        """Listen on all endpoints. [SettingsError]"""
-        descriptions = self._settings.listen or (f"tcp:{self._settings.port}",)
-        if systemd.hands_sockets_over(os.environ) and not any(item.startswith("systemd:") for item in descriptions):
-            raise SettingsError(
-                "systemd hands a socket over, and no endpoint takes it: nobody would answer there. Serve with "
-                "--listen systemd:domain=INET:name=..., or without the socket unit."
-            )
+    async def open(self, site: CheddarSite, entrance: Any) -> None:
+        """
+        Listen on all endpoints. [SettingsError]
+
+        @param entrance: the reactor, or what stands for it where another process has opened the sockets.
+        """
         self._site = site
-        for description in descriptions:
-            try:
-                port = await serverFromString(self._reactor, description).listen(site)
-            except Exception as error:  # every kind of endpoint fails in its own way
-                wrong = str(error)
-                if description.startswith("systemd:") and isinstance(error, LookupError):
-                    wrong = "systemd has handed over no socket of this name or number, or none that has a name"
-                raise SettingsError(f"Cannot serve on the endpoint {description}: {wrong}") from error
+        async for port in open_endpoints(self._settings, entrance, site):
             self.ports.append(port)
             self._log.info("Listening on {address}", address=port.getHost())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 from collections.abc import Callable
@@ -26,9 +27,11 @@ from cheddar.errors import CheddarError
 from cheddar.index.refresh import RefreshService
 from cheddar.index.seen import Views
 from cheddar.interfaces import IAuditLog, IStore
-from cheddar.service.announcements import Watchdog, announce
+from cheddar.service.announcements import Watchdog, announce, tell_systemd
 from cheddar.service.doors import Doors
 from cheddar.service.indexes import open_indexes, start_pool
+from cheddar.service.lag import LagProbe
+from cheddar.service.place import READY, Place
 from cheddar.settings import Settings
 from cheddar.storage.audit import AuditFile, AuditTrail
 from cheddar.store.sqlite import SQLiteStore
@@ -60,9 +63,27 @@ def open_audit(settings: Settings, store: IStore, reactor: Any, pool: ThreadPool
     return AuditTrail(AuditFile(settings.audit_file, reactor, pool), store.events)
 
 
-def make_service(settings: Settings, reactor: Any) -> Cheddar:
-    """The whole of Cheddar, not started yet. [SettingsError]"""
-    return Cheddar(settings, reactor, open_store(settings, reactor), named(settings.auth))
+def make_service(settings: Settings, reactor: Any, place: Place | None = None) -> Cheddar:
+    """
+    The whole of Cheddar, not started yet. [SettingsError]
+
+    @param place: where this process stands among several; None: it is the only one.
+    """
+    return Cheddar(settings, reactor, open_store(settings, reactor), named(settings.auth), place)
+
+
+def make_lasting_service(settings: Settings, reactor: Any, place: Place | None = None) -> Cheddar:
+    """The same, for a process that does nothing else: once it is started, it no longer looks for garbage in itself."""
+    service = make_service(settings, reactor, place)
+    reactor.callWhenRunning(lambda: service.started().addCallback(_settle))
+    return service
+
+
+def _settle(_: None) -> None:
+    # What was loaded stays for good. To go through all of it again and again would stop the reactor for some 50 ms each
+    # time.
+    gc.collect()
+    gc.freeze()
 
 
 @define(eq=False)
@@ -77,6 +98,7 @@ class Cheddar(Service):
     _reactor: Any
     store: IStore
     _checkers: tuple[ICredentialsChecker, ...] = ()
+    _place: Place | None = None
     name: str = "cheddar"
     _stops: list[Callable[[], Deferred[Any]]] = field(factory=list, init=False)
     _starting: Deferred[None] | None = field(default=None, init=False)
@@ -159,10 +181,19 @@ class Cheddar(Service):
         )
         doors = Doors(settings, reactor)
         self._stops.append(doors.close)
-        await doors.open(site)
+        place = self._place
+        await doors.open(site, place.entrance(reactor) if place is not None else reactor)
         self.ports = doors.ports
-        announce(settings, self.store.description)
-        watchdog = Watchdog(reactor, work)
+        lag = LagProbe(reactor)
+        self._stops.append(lag.stop)
+        lag.start()
+        if place is None:
+            announce(settings, self.store.description)
+        else:
+            if place.announces:
+                announce(settings, self.store.description)
+            place.tell(READY)
+        watchdog = Watchdog(reactor, work, *(tell_systemd() if place is None else place.pulse()))
         self._stops.append(watchdog.stop)
         watchdog.start()
 

@@ -16,6 +16,9 @@ from cheddar.settings.values import reading_indexes
 #: Bytes; 0 for no limit. May be written with a unit: 500 MiB, 50GB.
 Size = NewType("Size", int)
 
+#: Processes; "auto" for as many as there are processors.
+Workers = NewType("Workers", int)
+
 
 def public_index() -> str:
     """The Simple API of the public index: the origin of distlib's constant, so that no address is spelled here."""
@@ -61,6 +64,8 @@ class Settings:
     port: int = 5000
     # Endpoint descriptions (Twisted's) to serve on instead of PORT.
     listen: tuple[str, ...] = ()
+    # How many processes serve; auto: as many as there are processors for them.
+    workers: Workers = Workers(1)
     # The address that users see, in pages and logs; empty: http://localhost:PORT/. The request's Host is never used.
     public_url: str = ""
     # Seconds that a cached listing is served without asking upstream.

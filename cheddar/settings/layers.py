@@ -19,7 +19,7 @@ from attrs import evolve, fields_dict, frozen
 from cheddar.errors import SettingsError
 from cheddar.names import INDEXES
 from cheddar.settings.file import read_settings_file
-from cheddar.settings.known import Settings, Size
+from cheddar.settings.known import Settings, Size, Workers
 from cheddar.settings.publishers import read_publishers
 from cheddar.settings.upstreams import read_upstreams
 from cheddar.settings.values import (
@@ -30,6 +30,7 @@ from cheddar.settings.values import (
     patterns,
     points_somewhere,
     size,
+    workers,
     wrong,
 )
 
@@ -231,6 +232,8 @@ def _checked(place: str, name: str, value: object) -> object:
         return value
     if kind is Size:
         return size(place, value)
+    if kind is Workers:
+        return workers(place, value)
     if name == "read_auth":
         return _indexes(place, value)
     if name in _TABLES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from decimal import Decimal
@@ -21,6 +22,10 @@ _UNITS = {
 }
 _SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?|\Z) *(?P<unit>|b|[kmgtp]i?b)\Z", re.ASCII | re.IGNORECASE)
 _LONGEST_SIZE = 30
+_LONGEST_NUMBER = 10
+
+#: Each takes some 80 MiB of memory.
+MOST_WORKERS = 256
 
 #: What L{networks} reads, in words for who wrote something else.
 NETWORKS = "IP addresses and networks (10.0.0.0/8), or unix"
@@ -71,6 +76,17 @@ def size(place: str, value: object) -> int:
         wrong(place, "a number of bytes, or a size such as 500MiB or 50GB", value)
     # Decimal: 1.1 GB are 1 100 000 000 bytes, and not one less.
     return int(Decimal(match["number"] or 0) * _UNITS[match["unit"].lower()])
+
+
+def workers(place: str, value: object) -> int:
+    """A number of processes, or C{auto} for as many as this one may use processors."""
+    if value == "auto":
+        return len(os.sched_getaffinity(0))
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < _LONGEST_NUMBER:
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST_WORKERS:
+        wrong(place, f"a whole number from 1 to {MOST_WORKERS}, or auto", value)
+    return value
 
 
 def reading_indexes(value: bool | Iterable[str]) -> tuple[str, ...]:

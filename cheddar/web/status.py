@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from cheddar import metrics
@@ -73,7 +72,7 @@ def status_routes(
     @routes.authorized_route(Action.OBSERVE, "/metrics")
     async def counted(request: CheddarRequest) -> Response:
         _tell_states(upstreams)
-        return Response(body=generate_latest(metrics.registry), content_type=CONTENT_TYPE_LATEST, headers=_FRESH)
+        return Response(body=metrics.exposed(), content_type=CONTENT_TYPE_LATEST, headers=_FRESH)
 
 
 def openapi_routes(routes: Routes, address: str) -> None:
@@ -90,7 +89,7 @@ def openapi_routes(routes: Routes, address: str) -> None:
 def _tell_states(upstreams: IUpstreams) -> None:
     """Bring the gauges of upstreams up to date. The labels are names in the settings: few, and none of a client's."""
     gauges = (metrics.upstream_up, metrics.upstream_failures, metrics.upstream_breaker)
-    for gauge in gauges:
+    for gauge in () if metrics.shared() else gauges:
         gauge.clear()
     for state in upstreams.states():
         if state.get("offline"):

@@ -1,0 +1,74 @@
+"""One of several processes that serve together: what it gets from the one that started it, and what it tells it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from attrs import define, frozen
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory
+
+#: What is told: everything listens; and, again and again, the reactor and a thread answer.
+READY = "ready"
+ALIVE = "alive"
+
+
+@frozen
+class Place:
+    """
+    @ivar sockets: the descriptors of listening sockets, in the order of the endpoints.
+    @ivar interval: seconds between two signs of life.
+    @ivar announces: whether this process tells the administrator of the start, for all.
+    @ivar tell: tells one of the words above.
+    """
+
+    sockets: tuple[int, ...]
+    interval: float
+    announces: bool
+    tell: Callable[[str], None]
+
+    def entrance(self, reactor: Any) -> Any:
+        """What to listen with."""
+        return _Entrance(reactor, list(self.sockets))
+
+    def pulse(self) -> tuple[float, Callable[[], None]]:
+        """How often to give a sign of life, and what gives it."""
+        return self.interval, partial(self.tell, ALIVE)
+
+
+@define(eq=False)
+class _Entrance:
+    """Stands for the reactor where endpoints listen: they get, one by one, the sockets that are open already."""
+
+    _reactor: Any
+    _sockets: list[int]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+    def listenTCP(self, port: int, factory: IProtocolFactory, backlog: int = 50, interface: str = "") -> IListeningPort:
+        return self._adopt(factory)
+
+    def listenSSL(
+        self, port: int, factory: Any, contextFactory: Any, backlog: int = 50, interface: str = ""
+    ) -> IListeningPort:
+        return self._adopt(TLSMemoryBIOFactory(contextFactory, False, factory))
+
+    def listenUNIX(
+        self, address: str, factory: IProtocolFactory, backlog: int = 50, mode: int = 0o666, wantPID: bool = False
+    ) -> IListeningPort:
+        return self._adopt(factory)
+
+    def adopt_systemd(self, factory: IProtocolFactory) -> IListeningPort:
+        """In place of an endpoint that takes what systemd hands over: it did so in the other process."""
+        return self._adopt(factory)
+
+    def _adopt(self, factory: IProtocolFactory) -> IListeningPort:
+        descriptor = self._sockets.pop(0)
+        with socket.socket(fileno=descriptor) as listening:
+            # The port has a copy of its own, and closes that.
+            port: IListeningPort = self._reactor.adoptStreamPort(descriptor, listening.family, factory)
+        return port
