@@ -55,10 +55,13 @@ class Doors:
         systemd.notify(os.environ, "STOPPING=1")
         for port in self.ports:
             await maybeDeferred(port.stopListening)
-        cut = await Drain(site, self._reactor, self._settings.drain_timeout).wait()
-        if cut:
-            self._log.warn("{cut} requests were cut after the drain timeout", cut=cut)
+        drain = Drain(site, self._reactor, self._settings.drain_timeout)
+        cut = await drain.wait()
         end = self._reactor.seconds() + GRACE_SECONDS
         while site.idle() and self._reactor.seconds() < end:
             await deferLater(self._reactor, 0.02, lambda: None)
         site.close_idle()
+        # Those that came meanwhile, on connections that were open.
+        cut += await drain.wait()
+        if cut:
+            self._log.warn("{cut} requests were cut after the drain timeout", cut=cut)

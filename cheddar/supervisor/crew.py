@@ -42,8 +42,8 @@ _COUNTED = "PROMETHEUS_MULTIPROC_DIR"
 _NOT_FOR_WORKERS = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 
 
-class _Nobody(ServerFactory):
-    """Takes no connection: the workers do."""
+class CheddarWorkers(ServerFactory):
+    """Stands where the sockets are opened, and takes no connection: the workers do."""
 
     noisy = False
 
@@ -102,7 +102,7 @@ class Supervisor(Service):
     async def _start(self) -> None:
         self._counted = tempfile.mkdtemp(prefix="cheddar-counted-")
         port: Any  # the endpoints' interface has no way to the socket
-        async for port in open_endpoints(self._settings, self._reactor, _Nobody()):
+        async for port in open_endpoints(self._settings, self._reactor, CheddarWorkers()):
             if not (hasattr(port, "fileno") and hasattr(port, "stopReading")):
                 raise SettingsError(f"{port} cannot be shared by several processes: serve there with one worker.")
             port.stopReading()

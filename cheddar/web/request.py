@@ -287,8 +287,8 @@ class CheddarRequest(Request):
         if self.incoming is not None:
             # Whoever answered, maybe before the route was asked: what is left of the body is not wanted any more.
             self.incoming.abort()
-        if self.site.draining:
-            self.channel.persistent = False
+        # A connection whose answer had begun when the server was told to stop goes on: the client was not told that it
+        # would end, and its next request may be on the way.
         self.site.under_way.discard(self)
         super().finish()
 
