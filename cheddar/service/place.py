@@ -67,6 +67,8 @@ class _Entrance:
         return self._adopt(factory)
 
     def _adopt(self, factory: IProtocolFactory) -> IListeningPort:
+        if not self._sockets:
+            raise LookupError("it was not there when the process that started this one was: to add it takes a restart")
         descriptor = self._sockets.pop(0)
         with socket.socket(fileno=descriptor) as listening:
             # The port has a copy of its own, and closes that.

@@ -112,7 +112,10 @@ class Supervisor(Service):
         for number in numbers:
             self._places[number] = self._spawn(announces=number == 0)
         for ready in [self._places[number].ready for number in numbers]:
-            if not await ready:
+            served = await ready
+            if self._stopping:
+                return
+            if not served:
                 raise SettingsError("a worker has ended before it served; what it wrote above says why.")
         for number in numbers:
             self._keep(number)

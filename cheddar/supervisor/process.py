@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from attrs import define, field
@@ -14,6 +15,8 @@ from twisted.python.failure import Failure
 
 from cheddar.supervisor.order import TOLD
 
+#: When the worker wrote a line: the log says so itself.
+_TIME = re.compile(r"\A\d{4}-\d\d-\d\dT\S+ ")
 #: Bytes of a line of the log that are kept together.
 _LONGEST_LINE = 64 * 1024
 
@@ -99,7 +102,7 @@ class Listening(ProcessProtocol):
             if childFD == TOLD:
                 self._worker.told(line)
             else:
-                self._log.info("{line}", line=line.decode(errors="replace"))
+                self._log.info("{line}", line=_TIME.sub("", line.decode(errors="replace")))
 
     def processEnded(self, reason: Failure) -> None:
         """See L{ProcessProtocol}."""

@@ -19,8 +19,12 @@ TWISTD = Path(sys.executable).parent / "twistd"
 
 
 @pytest.mark.deadline(60)
-def test_a_handed_over_socket_is_served_and_systemd_is_told(tmp_path: Path) -> None:
-    """The first connection is answered, READY and WATCHDOG are sent, and STOPPING before the end."""
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_handed_over_socket_is_served_and_systemd_is_told(tmp_path: Path, workers: int) -> None:
+    """
+    The first connection is answered, READY and WATCHDOG are sent, and STOPPING before the end: the same by one process
+    and by one that watches over several.
+    """
     activate = shutil.which("systemd-socket-activate")
     assert activate, "systemd-socket-activate is needed to hand a socket over: install the package systemd"
     port = free_port()
@@ -39,7 +43,7 @@ def test_a_handed_over_socket_is_served_and_systemd_is_told(tmp_path: Path) -> N
                 [
                     *(activate, "--fdname=http", f"--listen=127.0.0.1:{port}"),
                     *(f"--setenv={name}={value}" for name, value in passed_on.items()),
-                    *(*command, "--data-dir", "data"),
+                    *(*command, "--data-dir", "data", "--workers", str(workers)),
                 ],
                 cwd=tmp_path,
                 stdout=log,

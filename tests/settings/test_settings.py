@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -321,6 +322,16 @@ def test_a_wrong_option_is_named_as_it_is_typed() -> None:
     with pytest.raises(SettingsError, match=r"unknown setting PROT; did you mean PORT\?"):
         loaded(options={"prot": "1"})
     assert loaded(options={"listen": ["unix:/run/a b"]}).settings.listen == ("unix:/run/a b",)
+
+
+def test_workers_are_a_number_or_as_many_as_processors() -> None:
+    """WORKERS is one unless said; auto counts the processors that the process may use."""
+    assert loaded().settings.workers == 1
+    assert loaded(options={"workers": "3"}).settings.workers == 3
+    assert loaded(environ={"CHEDDAR_WORKERS": "auto"}).settings.workers == len(os.sched_getaffinity(0))
+    for wrong in ("0", "-1", "two", "257", "", True, 1.5):
+        with pytest.raises(SettingsError, match=r"^--workers: must be a whole number from 1 to 256, or auto"):
+            loaded(options={"workers": wrong})
 
 
 def test_a_short_form_set_closer_to_the_command_line_counts(tmp_path: Path) -> None:
