@@ -1,13 +1,17 @@
 """
-JSON read in steps, for use in a thread: one C{json.loads} of a long page holds the interpreter's lock to its end, and
-all that the other threads do has to wait for it.
+JSON read and written in steps, for use in a thread: one C{json.loads} or C{json.dumps} of a long page holds the
+interpreter's lock to its end, and all that the other threads do has to wait for it.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
+
+#: Items of an array that are written in one step.
+_STEP = 100
 
 _space = re.compile(r"[ \t\n\r]*").match
 _delimiter_and_space = re.compile(r"[ \t\n\r]*(?:(,)[ \t\n\r]*|(?=[\]}]))").match
@@ -39,6 +43,29 @@ def loads(text: str, decoder: json.JSONDecoder) -> Any:
     if at != len(text):
         raise json.JSONDecodeError("Extra data", text, at)
     return found
+
+
+def dumps(value: Mapping[str, Any], encoder: json.JSONEncoder) -> str:
+    """
+    As C{encoder.encode}, with a step for each few items of arrays, at whatever depth they are in objects.
+
+    @param encoder: one that does not indent.
+    """
+    if not value:
+        return "{}"
+    members = (
+        f"{encoder.encode(key)}{encoder.key_separator}{_written(member, encoder)}" for key, member in value.items()
+    )
+    return f"{{{encoder.item_separator.join(members)}}}"
+
+
+def _written(value: Any, encoder: json.JSONEncoder) -> str:
+    if isinstance(value, dict):
+        return dumps(value, encoder)
+    if isinstance(value, list | tuple) and len(value) > _STEP:
+        pieces = (encoder.encode(value[at : at + _STEP])[1:-1] for at in range(0, len(value), _STEP))
+        return f"[{encoder.item_separator.join(pieces)}]"
+    return encoder.encode(value)
 
 
 def _items(text: str, at: int, decoder: json.JSONDecoder) -> tuple[list[Any], int]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from cheddar.formats import json_steps
 from cheddar.formats.filenames import is_sdist
 from cheddar.formats.links import file_path
 from cheddar.formats.simple_json import offered_files
@@ -105,4 +106,7 @@ def _seconds(time: datetime | None) -> float | None:
 
 
 def _encode(answer: dict[str, Any]) -> bytes:
-    return json.dumps(answer).encode("ascii")
+    return json_steps.dumps(answer, _ENCODER).encode("ascii")
+
+
+_ENCODER = json.JSONEncoder()

@@ -13,6 +13,7 @@ from typing import Any
 
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
+from cheddar.formats import json_steps
 from cheddar.formats.filenames import is_sdist, is_wheel
 from cheddar.formats.links import mirrored_path
 from cheddar.formats.simple_json import offered_files
@@ -32,6 +33,7 @@ _TEXTS = (
     "requires_python",
     "summary",
 )
+_ENCODER = json.JSONEncoder()
 _LISTS = ("classifiers", "requires_dist", "dynamic", "license_files", "provides_extra")
 
 
@@ -58,13 +60,13 @@ def render_project(project: Project, metadata: CoreMetadata | None, address: str
     @return: the document of C{/pypi/<project>/json}.
     """
     version = newest(project)
-    files = offered_files(project)
+    by_version: dict[str, list[File]] = {release: [] for release in project.versions}
+    for file in offered_files(project):
+        if file.version in by_version:
+            by_version[file.version].append(file)
     document = _document(project, version, metadata, address)
-    document["releases"] = {
-        release: _files(project, (file for file in files if file.version == release), address)
-        for release in project.versions
-    }
-    return json.dumps(document).encode("ascii")
+    document["releases"] = {release: _files(project, files, address) for release, files in by_version.items()}
+    return json_steps.dumps(document, _ENCODER).encode("ascii")
 
 
 def render_release(project: Project, version: str, metadata: CoreMetadata | None, address: str) -> bytes:
@@ -72,7 +74,7 @@ def render_release(project: Project, version: str, metadata: CoreMetadata | None
     @param version: a version that the project has.
     @return: the document of C{/pypi/<project>/<version>/json}.
     """
-    return json.dumps(_document(project, version, metadata, address)).encode("ascii")
+    return json_steps.dumps(_document(project, version, metadata, address), _ENCODER).encode("ascii")
 
 
 def _document(project: Project, version: str, metadata: CoreMetadata | None, address: str) -> dict[str, Any]:

@@ -114,11 +114,12 @@ def _render_file(project: Project, file: File, root: str, below: str, *, with_si
 
 
 def _encode(page: dict[str, Any]) -> bytes:
-    return json.dumps(page, separators=(",", ":")).encode("ascii")
+    return json_steps.dumps(page, _ENCODER).encode("ascii")
 
 
 def _refuse_constant(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON.")
 
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)

@@ -17,6 +17,7 @@ from attrs import define, field, frozen
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from cheddar.deferreds import returns_deferred
@@ -31,10 +32,12 @@ CONTENT_SECURITY_POLICY = (
     "frame-ancestors 'none'"
 )
 
-#: How many releases, and how many files of them, a project's page shows, so that rendering one blocks nobody; the
-#: Simple API has them all.
+#: How many releases, and how many files of them, a project's page shows; the Simple API has them all.
 MOST_RELEASES = 300
 MOST_FILES = 600
+
+#: Files of a project whose page takes longer to render than other requests should wait.
+_RENDER_ELSEWHERE_FROM = 50
 
 _CONTENT_TYPES = {".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
 
@@ -142,6 +145,13 @@ class Pages:
             found=found,
             elsewhere=None if owned else self._elsewhere(query, found),
         )
+
+    @returns_deferred
+    async def long_project(self, project: Project, owned: bool, root: str) -> bytes:
+        """As L{project}: it may have many files, and then others do not wait for it."""
+        if len(project.files) < _RENDER_ELSEWHERE_FROM:
+            return self.project(project, owned, root)
+        return await deferToThreadPool(self._reactor, self._pool, self.project, project, owned, root)
 
     def project(self, project: Project, owned: bool, root: str) -> bytes:
         """

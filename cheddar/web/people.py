@@ -66,7 +66,8 @@ def people_routes(routes: Routes, shown: Shown, pages: Pages) -> None:
             return elsewhere
         found = await shown.to(request).combined.project(project)
         private = request.private("combined", project) or request.private(found.index, project)
-        return page(private, pages.project(found, found.index == "local", "../../"), lasting=lasting(found))
+        body = await pages.long_project(found, found.index == "local", "../../")
+        return page(private, body, lasting=lasting(found))
 
     @routes.authorized_route(Action.READ, "/simple/<project>/<version>", index="local")
     async def release(request: CheddarRequest, project: str, version: str) -> Response:

@@ -32,7 +32,8 @@ class Documents:
         """C{/pypi/<project>/json}. [NotFound, UpstreamUnavailable, UpstreamBroken]"""
         indexes = self._shown.to(request)
         project = await indexes.combined.project(name)
-        metadata = await self._metadata(indexes, project, pypi_json.newest(project))
+        newest = await deferToThreadPool(self._reactor, self._pool, pypi_json.newest, project)
+        metadata = await self._metadata(indexes, project, newest)
         body = await deferToThreadPool(
             self._reactor, self._pool, pypi_json.render_project, project, metadata, self._address
         )

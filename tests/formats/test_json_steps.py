@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from cheddar.formats import json_steps
 
 DECODER = json.JSONDecoder()
+ENCODER = json.JSONEncoder()
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
@@ -31,6 +32,15 @@ def test_as_the_standard_library_reads_it(value: object, indent: int | None, dat
                 json_steps.loads(other, DECODER)
         else:
             assert json_steps.loads(other, DECODER) == right
+
+
+@given(st.dictionaries(st.text(max_size=3), VALUES, max_size=4), st.integers(0, 250))
+def test_as_the_standard_library_writes_it(value: dict[str, object], count: int) -> None:
+    """Whatever the value, and however long its arrays, in steps or not: the same text."""
+    value = {**value, "many": list(range(count)), "deep": {"er": [value] * count}, "none": (), "pair": (1, {})}
+    for encoder in (json.JSONEncoder(), json.JSONEncoder(separators=(",", ":"))):
+        assert json_steps.dumps(value, encoder) == encoder.encode(value)
+    assert json_steps.dumps({}, ENCODER) == "{}"
 
 
 @pytest.mark.parametrize(
