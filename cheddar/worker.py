@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 
 from cheddar import logs
 from cheddar.errors import SettingsError
-from cheddar.supervisor.order import TOLD, Order
+from cheddar.supervisor.order import LEAVING, TOLD, Order
 from cheddar.tap import Options
 
 
@@ -47,6 +47,7 @@ def _serve(reactor: Any, order: Order, options: Options) -> Deferred[None]:
         service = make_lasting_service(options.loaded.settings, reactor, place)
     except SettingsError as error:
         sys.exit(f"twistd cheddar: {error}")
+    reactor.addSystemEventTrigger("before", "shutdown", line.tell, LEAVING)
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     service.startService()
     return Deferred()  # the end of the reactor is the end of all

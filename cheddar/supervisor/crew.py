@@ -33,6 +33,8 @@ INTERVAL = 1.0
 SHORTEST_PAUSE = 0.1
 LONGEST_PAUSE = 30.0
 STEADY = 20.0
+#: Seconds without a sign of life after which a worker is killed.
+SILENCE = 30.0
 #: Seconds more than the drain timeout that a worker has for its end.
 PATIENCE = 15.0
 
@@ -74,6 +76,7 @@ class Supervisor(Service):
     _reloading: bool = field(default=False, init=False)
     _told: bool = field(default=False, init=False)
     _watch: LoopingCall | None = field(default=None, init=False)
+    _looked_at: float = field(default=0.0, init=False)
 
     _log = Logger()
 
@@ -126,20 +129,20 @@ class Supervisor(Service):
             pids=" ".join(str(worker.pid) for worker in self._places.values()),
         )
         systemd.notify(os.environ, f"READY=1\nSTATUS=Serving {self._settings.address} with {len(numbers)} workers")
-        interval = systemd.watchdog_interval(os.environ)
-        if interval is not None:
-            self._watch = LoopingCall(self._tell_watchdog, interval)
-            self._watch.clock = self._reactor
-            self._watch.start(interval / 3)
+        watchdog = systemd.watchdog_interval(os.environ)
+        self._looked_at = self._reactor.seconds()
+        self._watch = LoopingCall(self._look, watchdog)
+        self._watch.clock = self._reactor
+        self._watch.start(self._interval(watchdog))
 
     def _spawn(self, announces: bool = False) -> Worker:
         names = {worker.name for worker in self._alive}
         # Used again: what a worker has counted is gone on with by the next of its name.
         name = next(name for name in map(str, range(len(names) + 1)) if name not in names)
         worker = Worker(name, self._reactor)
-        interval = systemd.watchdog_interval(os.environ)
+        interval = self._interval(systemd.watchdog_interval(os.environ))
         sockets = {SOCKETS + place: port.fileno() for place, port in enumerate(self._ports)}
-        order = Order(name, tuple(sockets), INTERVAL if interval is None else min(INTERVAL, interval / 3), announces)
+        order = Order(name, tuple(sockets), interval, announces)
         # Its standard input is the line that breaks when this process ends, however it does.
         descriptors: dict[int, int | str] = {0: "w", TOLD: "r", **sockets}
         descriptors |= {1: "r", 2: "r"} if self._relays() else {1: 1, 2: 2}
@@ -213,15 +216,30 @@ class Supervisor(Service):
     async def _end(self, worker: Worker) -> None:
         if worker not in self._alive:
             return
+        worker.leaving = True
         worker.signal("TERM")
         killing: IDelayedCall = self._reactor.callLater(self._settings.drain_timeout + PATIENCE, worker.signal, "KILL")
         await worker.ended()
         if killing.active():
             killing.cancel()
 
-    def _tell_watchdog(self, interval: float) -> None:
+    @staticmethod
+    def _interval(watchdog: float | None) -> float:
+        return INTERVAL if watchdog is None else min(INTERVAL, watchdog / 3)
+
+    def _look(self, watchdog: float | None) -> None:
         now = self._reactor.seconds()
-        if all(now - worker.heard < interval for worker in self._alive if worker.serves):
+        if now - self._looked_at > SILENCE / 2:
+            # This process did not run either: the machine slept.
+            for worker in self._alive:
+                worker.heard = now
+        self._looked_at = now
+        for worker in tuple(self._alive):
+            if worker.silent(now, SILENCE):
+                self._log.error("The worker {pid} does not answer any more, and is killed", pid=worker.pid)
+                worker.leaving = True
+                worker.signal("KILL")
+        if watchdog is not None and not any(worker.silent(now, watchdog) for worker in self._alive):
             systemd.notify(os.environ, "WATCHDOG=1")
 
     @returns_deferred

@@ -10,6 +10,9 @@ from attrs import asdict, frozen
 TOLD = 3
 SOCKETS = 4
 
+#: What a worker says last.
+LEAVING = "leaving"
+
 
 @frozen
 class Order:

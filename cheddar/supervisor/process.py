@@ -13,7 +13,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from cheddar.supervisor.order import TOLD
+from cheddar.supervisor.order import LEAVING, TOLD
 
 #: When the worker wrote a line: the log says so itself.
 _TIME = re.compile(r"\A\d{4}-\d\d-\d\dT\S+ ")
@@ -27,6 +27,7 @@ class Worker:
     @ivar name: see L{cheddar.supervisor.order.Order}.
     @ivar began: when it was started.
     @ivar heard: when it last gave a sign of life.
+    @ivar leaving: whether it was told to end, or has said that it will: it gives no more signs of life.
     @ivar ready: fires when it serves: True; or when it has ended before: False.
     """
 
@@ -35,6 +36,7 @@ class Worker:
     began: float = field(init=False)
     heard: float = field(init=False)
     serves: bool = field(default=False, init=False)
+    leaving: bool = field(default=False, init=False)
     ready: Deferred[bool] = field(factory=Deferred, init=False)
     _waiting: list[Deferred[str]] = field(factory=list, init=False)
     _how: str | None = field(default=None, init=False)
@@ -62,6 +64,12 @@ class Worker:
         if word == b"ready" and not self.serves:
             self.serves = True
             self.ready.callback(True)
+        elif word == LEAVING.encode():
+            self.leaving = True
+
+    def silent(self, now: float, seconds: float) -> bool:
+        """Whether it should have given a sign of life for so long, and has not."""
+        return self.serves and not self.leaving and now - self.heard > seconds
 
     def ended(self) -> Deferred[str]:
         """Fires when it has ended, with how."""

@@ -9,6 +9,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -261,6 +262,48 @@ def test_workers_end_with_their_supervisor(tmp_path: Path, compiled: dict[str, s
     finally:
         if server._process is not None:
             server.stop()
+
+
+#: Twistd, with a supervisor that has less patience.
+IMPATIENT = """
+import sys
+from cheddar.supervisor import crew
+from twisted.scripts import twistd
+crew.SILENCE = 4.0
+sys.argv[0] = "twistd"
+twistd.run()
+"""
+
+
+@pytest.mark.deadline(90)
+def test_a_worker_that_hangs_is_replaced(tmp_path: Path, compiled: dict[str, str]) -> None:
+    """A worker that gives no sign of life is killed, and another takes its place; one that is asked to end is not."""
+    port, log = free_port(), tmp_path / "log"
+    with log.open("wb") as written:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-c", IMPATIENT, "--nodaemon", "--pidfile=", "cheddar", "--index-url", ""),
+                *("--data-dir", "data", "--workers", str(WORKERS), "--listen", f"tcp:{port}:interface=127.0.0.1"),
+            ],
+            cwd=tmp_path,
+            env={**os.environ, **compiled},
+            stdout=written,
+            stderr=written,
+        )
+    try:
+        until(lambda: "workers serve" in log.read_text(), "all workers serve")
+        hung, asked = sorted(workers_of(process.pid))
+        os.kill(hung, signal.SIGSTOP)
+        os.kill(asked, signal.SIGTERM)
+        until(lambda: len(workers_of(process.pid) - {hung, asked}) == WORKERS, "two new workers")
+        assert ask(port, "GET", "/health/live").status == 200
+        text = log.read_text()
+        assert f"The worker {hung} does not answer any more, and is killed" in text
+        assert f"The worker {asked} has ended with status 0" in text
+        assert text.count("is killed") == 1
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
 
 
 def test_workers_that_cannot_start_end_the_whole(tmp_path: Path, compiled: dict[str, str]) -> None:
