@@ -17,8 +17,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.clients.conftest import UpstreamProcess, running_upstream
 from tests.support.distributions import make_wheel
-from tests.support.server import BIN, CheddarProcess, ask, basic, free_port, upload_form
+from tests.support.herd import herd
+from tests.support.server import BIN, JSON, CheddarProcess, ask, basic, free_port, upload_form
 from tests.upstream.certificates import pem_for
 
 WORKERS = 2
@@ -76,9 +78,19 @@ def started(server: CheddarProcess) -> CheddarProcess:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, compiled: dict[str, str]) -> Iterator[CheddarProcess]:
-    """Two workers with a user and local projects alone."""
-    options = ("--workers", str(WORKERS), "--index-url", "")
+def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpstreamProcess]:
+    """An upstream that has one wheel, in its folder."""
+    folder = tmp_path_factory.mktemp("upstream")
+    with running_upstream(folder / "upstream", (make_wheel("cold", "1.0", size=20_000_000),)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def server(
+    tmp_path_factory: pytest.TempPathFactory, compiled: dict[str, str], upstream: UpstreamProcess
+) -> Iterator[CheddarProcess]:
+    """Two workers with a user and an upstream."""
+    options = ("--workers", str(WORKERS), "--index-url", upstream.url)
     process = CheddarProcess(tmp_path_factory.mktemp("workers") / "data", options=options, environ=compiled)
     process.add_user()
     yield started(process)
@@ -161,6 +173,20 @@ def counted(server: CheddarProcess, name: str) -> float:
 
 
 ALL_LIVE = 'cheddar_http_requests_total{method="GET",route="/health/live",status="200"}'
+
+
+@pytest.mark.deadline(90)
+def test_a_file_that_is_not_here_yet_is_asked_for_at_all_workers(
+    server: CheddarProcess, upstream: UpstreamProcess
+) -> None:
+    """Every client gets every byte, and upstream is asked for them once by each worker at most."""
+    url = f"http://127.0.0.1:{server.port}"
+    (file,) = ask(server.port, "GET", "/simple/cold/", headers={"Accept": JSON}).json()["files"]
+    wheel = upstream.folder / file["filename"]
+    clients = herd(f"{url}/{file['url'].removeprefix('../../')}", 20, wheel)
+    assert (clients.right, clients.wrong) == (20, [])
+    asked = upstream.log.read_text().splitlines().count(f"GET /files/{file['filename']} whole")
+    assert 1 <= asked <= WORKERS
 
 
 @pytest.mark.deadline(90)
