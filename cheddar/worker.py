@@ -56,7 +56,7 @@ def _serve(reactor: Any, order: Order, options: Options) -> Deferred[None]:
 def main(arguments: list[str]) -> None:
     """Serve until told to end. @param arguments: the order, and what was given to C{twistd cheddar}."""
     order = Order.read(arguments[0])
-    # The supervisor's terminal is gone, or it was told to begin anew: it is told how that ends here.
+    # It is for the supervisor, which replaces this process, or ends it.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     logs.begin()
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stdout)], redirectStandardIO=False)

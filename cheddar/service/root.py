@@ -75,12 +75,16 @@ def make_service(settings: Settings, reactor: Any, place: Place | None = None) -
 def make_lasting_service(settings: Settings, reactor: Any, place: Place | None = None) -> Cheddar:
     """The same, for a process that does nothing else: once it is started, it no longer looks for garbage in itself."""
     service = make_service(settings, reactor, place)
-    reactor.callWhenRunning(lambda: service.started().addCallback(_settle))
+    reactor.callWhenRunning(_settle, service)
     return service
 
 
-def _settle(_: None) -> None:
-    # What was loaded stays for good. To go through all of it again and again would stop the reactor for some 50 ms each
+@returns_deferred
+async def _settle(service: Cheddar) -> None:
+    if not service.running:
+        return
+    await service.started()
+    # What was loaded stays for good: to go through all of it again and again would stop the reactor for some 50 ms each
     # time.
     gc.collect()
     gc.freeze()

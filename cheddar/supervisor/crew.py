@@ -74,7 +74,6 @@ class Supervisor(Service):
     _pauses: dict[int, Deferred[None]] = field(factory=dict, init=False)
     _stopping: bool = field(default=False, init=False)
     _reloading: bool = field(default=False, init=False)
-    _told: bool = field(default=False, init=False)
     _watch: LoopingCall | None = field(default=None, init=False)
     _looked_at: float = field(default=0.0, init=False)
 
@@ -111,6 +110,8 @@ class Supervisor(Service):
             port.stopReading()
             self._ports.append(port)
             self._log.info("Listening on {address}", address=port.getHost())
+        if self._stopping:
+            return
         numbers = range(self._settings.workers)
         for number in numbers:
             self._places[number] = self._spawn(announces=number == 0)
@@ -153,13 +154,17 @@ class Supervisor(Service):
             mark_process_dead(name, self._counted)
 
         self._alive.add(worker)
-        worker.process = self._reactor.spawnProcess(
-            Listening(worker, forget),
-            sys.executable,
-            [sys.executable, "-m", "cheddar.worker", order.written(), *self._options],
-            env={**environ, _COUNTED: self._counted},
-            childFDs=descriptors,
-        )
+        try:
+            worker.process = self._reactor.spawnProcess(
+                Listening(worker, forget),
+                sys.executable,
+                [sys.executable, "-m", "cheddar.worker", order.written(), *self._options],
+                env={**environ, _COUNTED: self._counted},
+                childFDs=descriptors,
+            )
+        except OSError as error:  # too many processes, or no memory: maybe not so later
+            forget()
+            worker.over(f"before it began: {error}")
         return worker
 
     def _relays(self) -> bool:
@@ -186,7 +191,8 @@ class Supervisor(Service):
                 pause=pause,
             )
             self._pauses[number] = deferLater(self._reactor, pause, lambda: None).addErrback(lambda _: None)
-            await self._pauses.pop(number)
+            await self._pauses[number]
+            del self._pauses[number]
             if not self._stopping and self._places[number] is worker:
                 self._places[number] = self._spawn()
 

@@ -90,8 +90,10 @@ def server(
     tmp_path_factory: pytest.TempPathFactory, compiled: dict[str, str], upstream: UpstreamProcess
 ) -> Iterator[CheddarProcess]:
     """Two workers with a user and an upstream."""
-    options = ("--workers", str(WORKERS), "--index-url", upstream.url)
-    process = CheddarProcess(tmp_path_factory.mktemp("workers") / "data", options=options, environ=compiled)
+    folder = tmp_path_factory.mktemp("workers")
+    (folder / "cheddar.toml").write_text("")
+    options = ("--workers", str(WORKERS), "--index-url", upstream.url, "--settings", str(folder / "cheddar.toml"))
+    process = CheddarProcess(folder / "data", options=options, environ=compiled)
     process.add_user()
     yield started(process)
     process.stop()
@@ -210,6 +212,7 @@ def test_a_worker_that_is_killed_is_replaced(server: CheddarProcess) -> None:
     client.end()
     # What was under way in the worker that was killed is lost with it.
     assert len(client.lost) <= 1
+    until(lambda: times(server, "CheddarSite starting on") == WORKERS + 1, "the new worker serves")
     (new,) = workers_of(server.pid) - {other}
     assert new != victim
     assert f"The worker {victim} has ended by signal 9" in server.log.read_text()
@@ -219,10 +222,19 @@ def test_a_worker_that_is_killed_is_replaced(server: CheddarProcess) -> None:
 
 @pytest.mark.deadline(90)
 def test_all_workers_are_replaced_and_no_request_is_lost(server: CheddarProcess) -> None:
-    """SIGHUP: each worker gives way to a new one, and clients see nothing of it but connections that end in order."""
+    """
+    SIGHUP: each worker gives way to a new one, and clients see nothing of it but connections that end in order. Where
+    the settings are wrong now, the old ones go on.
+    """
     path, content = published(server, "replaced", size=300_000)
     before = workers_of(server.pid)
     clients = [Client(server.port, path, content) for _ in range(4)]
+    settings = server.data_dir.parent / "cheddar.toml"
+    settings.write_text("pot = 1")
+    os.kill(server.pid, signal.SIGHUP)
+    until(lambda: times(server, "the others go on as they are") == 1, "it is said that the settings are wrong")
+    assert workers_of(server.pid) == before
+    settings.write_text("history_size = 7")
     os.kill(server.pid, signal.SIGHUP)
     until(lambda: times(server, "All workers were replaced") == 1, "all workers are new")
     after = workers_of(server.pid)
