@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,12 +66,14 @@ def _append(path: Path, lines: bytes, durable: bool) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
-            # One call: lines of several processes do not mix. What a full disk has cut off is taken back.
+            # What a full disk has cut off is taken back, and nothing else: one process at a time.
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
             before = os.fstat(descriptor).st_size
             written = os.write(descriptor, lines)
             if written != len(lines):
                 os.ftruncate(descriptor, before)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
             if durable:
                 os.fsync(descriptor)
         finally:
