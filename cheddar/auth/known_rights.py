@@ -8,7 +8,7 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
 from cheddar.deferreds import SingleFlight, returns_deferred
-from cheddar.interfaces import IRightsStore
+from cheddar.interfaces import IChanges, IRightsStore
 from cheddar.model import Rights
 
 #: Seconds for which reading goes by what was known before.
@@ -24,6 +24,7 @@ class KnownRights:
 
     _store: IRightsStore
     _clock: IReactorTime
+    _told: IChanges | None = None
     _known: Rights | None = field(default=None, init=False)
     _checked_at: float = field(default=-inf, init=False)
     _checks: SingleFlight[Rights] = field(factory=SingleFlight, init=False)
@@ -41,7 +42,8 @@ class KnownRights:
 
     async def lately(self) -> Rights:
         """All roles, as they were at most a second ago. [StoreUnavailable]"""
-        if self._known is not None and 0 <= self._clock.seconds() - self._checked_at < BELIEF:
+        age = self._clock.seconds() - self._checked_at
+        if self._known is not None and 0 <= age < inf and (age < BELIEF or (self._told and self._told.heard())):
             return self._known
         # Who asks after a change does not wait with those who asked before.
         return await self._checks.run(str(self._changes), self._check)

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from cheddar.deferreds import returns_deferred
+from cheddar.deferreds import SingleFlight, returns_deferred
 from cheddar.errors import NoRoom, NotFound, Unavailable, WrongBytes
 from cheddar.index.arriving import Download, Pin, Wanted
 from cheddar.index.events import Events
@@ -54,6 +54,7 @@ class Downloads:
         self._events = Events(self._clock, audit)
         self._telling: set[Deferred[None]] = set()
         self._under_way: dict[str, Download] = {}
+        self._looks: SingleFlight[IStoredFile] = SingleFlight()
         self._relays: set[Relay] = set()
         self._without_room: dict[str, tuple[float, NoRoom]] = {}
 
@@ -86,7 +87,8 @@ class Downloads:
 
         if key not in self._under_way:
             try:
-                stored = await self._storage.open(key)
+                # Many who ask at once ask one question: each would wait for the answers to all the others.
+                stored = await self._looks.run(key, lambda: self._storage.open(key))
             except NotFound:
                 pass
             except Unavailable as error:

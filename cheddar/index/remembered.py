@@ -15,9 +15,6 @@ from cheddar.model import Project
 
 T = TypeVar("T")
 
-#: Seconds for which a change by another process may go unheard.
-BELIEF = 1.0
-
 
 def weight_of(project: Project | None) -> int:
     """What a project, or that there is none, counts for among those that are remembered: its files."""
@@ -75,10 +72,8 @@ class Remembered(Generic[T]):
         return value
 
     def _is_good(self, read_at: float) -> bool:
-        now, seen_at = self._clock.seconds(), self._changes.seen_at()
-        if seen_at is not None and 0 <= now - seen_at < BELIEF and read_at <= now:
-            return True
-        return 0 <= now - read_at < self._belief
+        age = self._clock.seconds() - read_at
+        return age >= 0 and (age < self._belief or self._changes.heard())
 
     def last(self, name: str) -> T | None:
         """What was known of a name last, be it good or not; None where nothing is remembered."""

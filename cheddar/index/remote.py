@@ -33,13 +33,15 @@ from cheddar.index.kept_provenance import KeptProvenance
 from cheddar.index.learning import Learning
 from cheddar.index.listings import find_file, pin_file, replace_files, storage_key
 from cheddar.index.made_metadata import Listing, MadeMetadata
-from cheddar.index.remembered import BELIEF, Remembered, weight_of
+from cheddar.index.remembered import Remembered, weight_of
 from cheddar.index.reservations import Reservations
 from cheddar.index.upstreams import Upstreams
 from cheddar.index.withdrawals import SAFE, WithdrawalPolicy, why_not_offered
 from cheddar.interfaces import IAuditLog, IChanges, IFileStorage, IIndex, IPageCache, IRefreshable, IStoredFile
 from cheddar.model import CachedPage, File, Project
 
+#: Seconds for which a page read from the store is believed, where the store does not tell of changes.
+BELIEF = 1.0
 #: Files in the pages that are remembered, all together.
 MAX_FILES_KEPT = 20_000
 #: Seconds between two notes in the store that a project is asked for.

@@ -244,6 +244,9 @@ class IChanges(Interface):
         None: not yet.
         """
 
+    def heard() -> bool:
+        """Whether that is less than a second ago: what was kept goes on being true, as far as has to be known."""
+
 
 class IStore(Interface):
     """One metadata store: its faces, and its life."""

@@ -110,9 +110,10 @@ async def open_indexes(
         # Offline too: what was made is here, and more can be made of the wheels that are.
         made = MadeMetadata(upstreams, remote_storage, reactor, work, reactor, newest)
         stops.append(made.stop)
-    memory = StoreMemory(store.projects, local_storage, reactor)
-    rights = KnownRights(store.rights, reactor)
-    store.changes.watch(rights.changed)
+    memory = StoreMemory(store.projects, local_storage, reactor, store.changes)
+    rights = KnownRights(store.rights, reactor, store.changes)
+    for told in (memory.changed, rights.changed):
+        store.changes.watch(told)
     permissions = Permissions(
         rights,
         store.accounts.grants,

@@ -17,6 +17,8 @@ from cheddar.interfaces import IChanges
 
 #: Seconds between two looks at what others have changed.
 INTERVAL = 0.25
+#: Seconds for which a change by another process may go unheard.
+BELIEF = 1.0
 #: How many changes a store remembers the names of: who was away for more of them takes everything for changed.
 KEPT = 1000
 #: Stands in a store for no project's name, but for everything.
@@ -48,6 +50,10 @@ class Changes:
     def seen_at(self) -> float | None:
         """See L{IChanges}."""
         return self._seen_at
+
+    def heard(self) -> bool:
+        """See L{IChanges}."""
+        return self._seen_at is not None and 0 <= self._clock.seconds() - self._seen_at < BELIEF
 
     def tell(self, names: Iterable[str]) -> None:
         """Plain call. This process has changed these, or has heard of it."""

@@ -34,8 +34,6 @@ MOST_HEADS = 8 * 1024 * 1024
 MOST_BODIES = 48 * 1024 * 1024
 #: A head of more bytes is not kept.
 LONGEST = 2048
-#: Seconds for which a change by another process may go unheard.
-BELIEF = 1.0
 #: Seconds without a change before an answer is kept: longer than any part of the long road goes by what it knew before
 #: (a second), and the store takes to answer.
 SETTLED = 3.0
@@ -145,7 +143,7 @@ class HotAnswers:
         @return: what is left for the long road.
         """
         began = self._clock.seconds()
-        while data and self._usable(began):
+        while data and self._changes.heard():
             end = data.find(_END) + len(_END)
             head = data if end == len(data) else data[:end]
             kept = self._kept.get(head)
@@ -173,10 +171,6 @@ class HotAnswers:
                 break
         return data
 
-    def _usable(self, now: float) -> bool:
-        seen_at = self._changes.seen_at()
-        return seen_at is not None and 0 <= now - seen_at < BELIEF
-
     # What is kept.
 
     def keep(self, request: Any, lasting: Lasting, body: bytes) -> None:
@@ -187,7 +181,7 @@ class HotAnswers:
         @param body: what was sent of it.
         """
         now = self._clock.seconds()
-        if not (now < lasting.until and self._usable(now) and self._is_settled(lasting.name, request.began)):
+        if not (now < lasting.until and self._changes.heard() and self._is_settled(lasting.name, request.began)):
             return
         if not _may_be_kept(request, now):
             return

@@ -9,16 +9,16 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
-from cheddar.index.remembered import BELIEF, Remembered
+from cheddar.index.remembered import Remembered
 from cheddar.interfaces import IChanges
 
 
 @implementer(IChanges)
 @define(eq=False)
 class Told:
-    """Changes as a test tells them; the store was asked C{seen} seconds after the epoch."""
+    """Changes as a test tells them."""
 
-    seen: float | None = None
+    live: bool = True
     watching: list[Callable[[str | None], None]] = field(factory=list)
 
     def watch(self, told: Callable[[str | None], None]) -> None:
@@ -27,7 +27,11 @@ class Told:
 
     def seen_at(self) -> float | None:
         """See L{IChanges}."""
-        return self.seen
+        return None
+
+    def heard(self) -> bool:
+        """See L{IChanges}."""
+        return self.live
 
     def tell(self, name: str | None) -> None:
         """Something has changed."""
@@ -55,16 +59,16 @@ def remembered(clock: Clock, changes: Told, most: int = 100, belief: float = 0.0
 
 async def test_asked_once() -> None:
     """The store is asked once for each name, for as long as it is known that nothing has changed."""
-    clock, changes, store = Clock(), Told(0.0), Store()
+    clock, changes, store = Clock(), Told(), Store()
     values = remembered(clock, changes)
     assert [await values.find("x", store.read) for _ in range(3)] == ["a"] * 3
     assert store.asked == 1
     assert await values.find("y", store.read) == "a"
     assert store.asked == 2
-    clock.advance(BELIEF)
+    changes.live = False
     await values.find("x", store.read)
     assert store.asked == 3, "nobody knows whether something has changed"
-    changes.seen = BELIEF
+    changes.live = True
     await values.find("x", store.read)
     await values.find("y", store.read)
     assert store.asked == 3, "it turns out that nothing has"
@@ -72,7 +76,7 @@ async def test_asked_once() -> None:
 
 async def test_changes() -> None:
     """What has changed is asked for again, and nothing else; a change of everything is one of each."""
-    clock, changes, store = Clock(), Told(0.0), Store()
+    clock, changes, store = Clock(), Told(), Store()
     values = remembered(clock, changes)
     for name in ("x", "y"):
         await values.find(name, store.read)
@@ -85,7 +89,7 @@ async def test_changes() -> None:
 
 async def test_a_change_while_it_is_read() -> None:
     """What was read before a change is not taken for what is there after it, whoever waits for it."""
-    clock, changes = Clock(), Told(0.0)
+    clock, changes = Clock(), Told()
     values = remembered(clock, changes)
     for name in ("x", None):
         first: Deferred[str] = Deferred()
@@ -103,7 +107,7 @@ async def test_a_change_while_it_is_read() -> None:
 
 async def test_a_failure_is_not_remembered() -> None:
     """After the store did not answer it is asked again."""
-    values = remembered(Clock(), Told(0.0))
+    values = remembered(Clock(), Told())
     failing: Deferred[str] = Deferred()
     waiting = Deferred.fromCoroutine(values.find("x", lambda: failing))
     failing.errback(KeyError("no"))
@@ -115,7 +119,7 @@ async def test_a_failure_is_not_remembered() -> None:
 async def test_belief() -> None:
     """Where the store tells nothing, a value is believed for as long as was said, and not at all by default."""
     clock, store = Clock(), Store()
-    believing, doubting = remembered(clock, Told(), belief=2.0), remembered(clock, Told())
+    believing, doubting = remembered(clock, Told(False), belief=2.0), remembered(clock, Told(False))
     for _ in range(2):
         await believing.find("x", store.read)
     assert store.asked == 1
@@ -133,7 +137,7 @@ async def test_belief() -> None:
 async def test_bounds() -> None:
     """What was asked for longest ago goes first; amending makes nothing younger."""
     clock = Clock()
-    values, store = remembered(clock, Told(0.0), most=10), Store("12345")
+    values, store = remembered(clock, Told(), most=10), Store("12345")
     for name in ("x", "y", "x", "z"):
         await values.find(name, store.read)
     assert (values.last("x"), values.last("y"), values.last("z")) == ("12345", None, "12345")
