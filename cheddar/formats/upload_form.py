@@ -14,9 +14,6 @@ from multipart import MultipartError, MultipartSegment, PushMultipartParser, par
 
 from cheddar.errors import Invalid, TooLarge
 
-MAX_PARTS = 1024
-MAX_FIELD = 4 * 1024 * 1024
-MAX_FIELDS = 16 * 1024 * 1024
 MAX_BOUNDARY = 200
 _MAX_HEADER_LINE = 4096
 _MAX_HEADERS = 8
@@ -66,6 +63,28 @@ _DROPPED = ("gpg_signature",)
 _HARMLESS_ENCODINGS = ("binary", "8bit", "7bit")
 
 
+@frozen(kw_only=True)
+class FormLimits:
+    """
+    What a form may have.
+
+    @ivar file: bytes of the file.
+    @ivar parts: of all kinds, the file among them.
+    @ivar field: bytes of one field.
+    @ivar fields: bytes of all of them together.
+    """
+
+    file: int = 4 * 1024**3
+    parts: int = 1024
+    field: int = 4 * 1024**2
+    fields: int = 16 * 1024**2
+
+    @property
+    def body(self) -> int:
+        """Bytes that the whole form may have, with all that stands between its parts."""
+        return self.file + self.fields + self.parts * (_MAX_HEADERS * _MAX_HEADER_LINE + MAX_BOUNDARY)
+
+
 @frozen
 class ParsedForm:
     """
@@ -91,23 +110,22 @@ class UploadFormParser:
     @ivar filename: the file's name, as soon as it is known.
     """
 
-    def __init__(self, content_type: str, sink: Callable[[bytes], object], max_file: int) -> None:
+    def __init__(self, content_type: str, sink: Callable[[bytes], object], limits: FormLimits) -> None:
         """
         @param content_type: of the request.
         @param sink: takes the file's bytes as they come.
-        @param max_file: the largest file, in bytes.
         @raise Invalid: the request is no form.
         """
         self.filename: str | None = None
         self._sink = sink
-        self._max_file = max_file
+        self._limits = limits
+        self._parts = 0
         boundary = _boundary(content_type)
         self._delimiter = b"--" + boundary.encode("ascii")
         self._parser = PushMultipartParser(
             boundary,
             max_header_size=_MAX_HEADER_LINE,
             max_header_count=_MAX_HEADERS,
-            max_segment_count=MAX_PARTS,
         )
         # The body's start, until it is known how its lines end; all of it, where they end with a bare line feed.
         self._start: bytearray | None = bytearray()
@@ -186,6 +204,9 @@ class UploadFormParser:
             raise Invalid(f"The form cannot be read: {error}.") from error
 
     def _begin_part(self, part: MultipartSegment) -> None:
+        self._parts += 1
+        if self._parts > self._limits.parts:
+            raise TooLarge(f"The form has more than {self._limits.parts} parts, the most that this server takes.")
         encoding = part.header("Content-Transfer-Encoding", "binary").strip().lower()
         if any("\n" in value or "\r" in value for _, value in part.headerlist):
             # The parser notices these or not, as the network cuts the body.
@@ -215,15 +236,15 @@ class UploadFormParser:
         if part is None:
             raise Invalid("The form cannot be read: bytes outside of any part.")
         if self._is_content(part):
-            if part.bytes_received > self._max_file:
-                raise TooLarge(f"The file is larger than {self._max_file} bytes, the most that this server takes.")
+            if part.bytes_received > self._limits.file:
+                raise TooLarge(f"The file is larger than {self._limits.file} bytes, the most that this server takes.")
             self._sink(bytes(data))
             return
         self._fields_size += len(data)
-        if part.bytes_received > MAX_FIELD or self._fields_size > MAX_FIELDS:
+        if part.bytes_received > self._limits.field or self._fields_size > self._limits.fields:
             raise TooLarge(
-                f"The form's field {part.name[:40]!r} is too large: one may have {MAX_FIELD // 1024**2} MiB, all of "
-                f"them together {MAX_FIELDS // 1024**2} MiB."
+                f"The form's field {part.name[:40]!r} is too large: one may have {self._limits.field} bytes, all of "
+                f"them together {self._limits.fields}."
             )
         if part.name not in _DROPPED:
             self._value += data

@@ -24,6 +24,7 @@ from cheddar.auth.passwords import PasswordAuthenticator
 from cheddar.auth.tokens import TokenAuthenticator
 from cheddar.deferreds import returns_deferred
 from cheddar.errors import CheddarError
+from cheddar.formats.upload_form import FormLimits
 from cheddar.index.refresh import RefreshService
 from cheddar.index.seen import Views
 from cheddar.interfaces import IAuditLog, IStore
@@ -166,9 +167,15 @@ class Cheddar(Service):
                 upstreams=upstreams,
                 publishing=publishing,
                 address=settings.address,
-                max_upload=settings.max_upload,
+                forms=FormLimits(
+                    file=settings.max_upload,
+                    parts=settings.form_parts,
+                    field=settings.form_field_size,
+                    fields=settings.form_fields_size,
+                ),
                 limits=Limits(
                     head_bytes=settings.header_size,
+                    headers=settings.header_count,
                     header_seconds=settings.header_timeout,
                     body_rate=settings.body_rate,
                     stall_seconds=settings.stall_timeout,

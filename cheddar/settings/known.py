@@ -103,8 +103,9 @@ class Settings:
     reserved_names: tuple[str, ...] = ()
     # Whether files are refused whose names are not normalized (PEP 427, PEP 625).
     strict_names: bool = False
-    # Bytes of a request's first line and its headers together.
+    # Bytes of a request's first line and its headers together, and how many headers there may be.
     header_size: int = 16 * 1024
+    header_count: int = 128
     # Seconds for the headers of a request; bytes a second that a body must bring; seconds for a reader to take 64 KiB.
     header_timeout: int = 20
     body_rate: int = 1024
@@ -127,6 +128,10 @@ class Settings:
     failed_logins_seconds: int = 300
     # The largest upload, in bytes.
     max_upload: int = 4 * 1024**3
+    # Of the form that it comes in: parts, bytes of one field, and bytes of all fields.
+    form_parts: int = 1024
+    form_field_size: int = 4 * 1024**2
+    form_fields_size: int = 16 * 1024**2
     # Seconds that requests under way get when the server stops.
     drain_timeout: int = 60
 

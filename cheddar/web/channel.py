@@ -30,6 +30,7 @@ class Limits:
     What a client may take.
 
     @ivar head_bytes: of a request's first line and its headers together.
+    @ivar headers: how many a request may have.
     @ivar header_seconds: from the first byte of a request to the end of its headers, however steadily they come.
     @ivar body_seconds: in which a body must bring C{body_rate} bytes a second on average, while the server reads.
     @ivar body_rate: see C{body_seconds}.
@@ -42,6 +43,7 @@ class Limits:
     """
 
     head_bytes: int = 16 * 1024
+    headers: int = 128
     header_seconds: float = 20.0
     body_seconds: float = 30.0
     body_rate: int = 1024
@@ -72,7 +74,8 @@ class PacedChannel(StrictChannel):
         """See L{HTTPChannel}."""
         super().connectionMade()
         self.peer = str(getattr(self.transport.getPeer(), "host", None) or "")
-        self.limit_head(self.site.census.limits.head_bytes)
+        limits = self.site.census.limits
+        self.limit_head(limits.head_bytes, limits.headers)
         self.site.census.joined(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

@@ -9,6 +9,7 @@ from klein import Klein
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.python.threadpool import ThreadPool
 
+from cheddar.formats.upload_form import FormLimits
 from cheddar.interfaces import (
     IAuditLog,
     IFileStorage,
@@ -57,7 +58,7 @@ class Behind:
     @ivar audit: where changes are noted.
     @ivar upstreams: shown in readiness. @ivar address: the address that users see, with a slash at its end.
     @ivar publishing: gives tokens to trusted publishers; None: there are none.
-    @ivar max_upload: the largest file, in bytes.
+    @ivar forms: what the form of an upload may have.
     @ivar limits: what a client may take of connections and time.
     @ivar access_log: notes the requests.
     @ivar hand_over: tells a server in front to send files; None: there is none that does.
@@ -75,7 +76,7 @@ class Behind:
     upstreams: IUpstreams
     publishing: ITrustedPublishing | None
     address: str
-    max_upload: int
+    forms: FormLimits = FormLimits()
     limits: Limits = Limits()
     access_log: AccessLog = NoLog()
     hand_over: HandOver | None = None
@@ -111,7 +112,7 @@ def make_site(behind: Behind, reactor: IReactorFromThreads, clock: IReactorTime,
     routes.check()
 
     def receive(request: CheddarRequest, length: int | None) -> IncomingUpload:
-        return IncomingUpload(request, access, behind.local, behind.storage, routes.audited, behind.max_upload, length)
+        return IncomingUpload(request, access, behind.local, behind.storage, routes.audited, behind.forms, length)
 
     hot = HotAnswers(clock, behind.store.changes)
     resource = DirectResource(routes.shapes, app.resource(), routes.explain_unforeseen)

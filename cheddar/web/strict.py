@@ -58,15 +58,16 @@ class StrictChannel(HTTPChannel):
     """
 
     transport: Any  # ITCPTransport, or TLS over it
-    maxHeaders = 128
 
-    def limit_head(self, size: int) -> None:
+    def limit_head(self, size: int, headers: int) -> None:
         """
         Let a head have C{size} bytes, and no line of it more.
 
         @param size: in bytes.
+        @param headers: how many there may be.
         """
         self.totalHeadersSize = self.MAX_LENGTH = size
+        self.maxHeaders = headers
 
     def lineReceived(self, line: bytes) -> None:
         """See L{HTTPChannel}."""

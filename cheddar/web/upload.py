@@ -14,7 +14,7 @@ from cheddar import metrics
 from cheddar.deferreds import returns_deferred
 from cheddar.errors import AlreadyExists, BadCredentials, CheddarError, Forbidden, Gone, Invalid, Reserved, TooLarge
 from cheddar.formats import filenames
-from cheddar.formats.upload_form import ParsedForm, UploadFormParser
+from cheddar.formats.upload_form import FormLimits, ParsedForm, UploadFormParser
 from cheddar.interfaces import IFileStorage, IFileWriter, IPublishable, IUpload
 from cheddar.model import NO_DIGESTS, Action, Event, Identity, normalize_version
 from cheddar.names import is_project_name, normalize
@@ -22,9 +22,6 @@ from cheddar.web.access import Access, InternalError, Routes, to_its_end
 from cheddar.web.audited import Audited
 from cheddar.web.request import CheddarRequest
 from cheddar.web.responses import Response, request_header
-
-#: What a form may add to the file: fields, headers, boundaries.
-FORM_OVERHEAD = 32 * 1024 * 1024
 
 _PUBLISHING = frozenset({"file_upload"})
 _CHECKING = frozenset({"submit", "submit_pkg_info", "verify"})
@@ -56,7 +53,7 @@ class IncomingUpload:
     _local: IPublishable
     _storage: IFileStorage
     _audited: Audited
-    _max_file: int
+    _limits: FormLimits
     _length: int | None
     _expect: bool = field(default=False, init=False)
     _parser: UploadFormParser | None = field(default=None, init=False)
@@ -83,13 +80,13 @@ class IncomingUpload:
         Deferred.fromCoroutine(self._admit()).addErrback(self._failed).addBoth(lambda _: self._resume())
 
     async def _admit(self) -> None:
-        if self._length is not None and self._length > self._max_file + FORM_OVERHEAD:
-            raise TooLarge(f"An upload of {self._length} bytes is too large; the most is {self._max_file}.")
+        if self._length is not None and self._length > self._limits.body:
+            raise TooLarge(f"An upload of {self._length} bytes is too large; the most is {self._limits.file}.")
         await self._access.check(self._request, Action.UPLOAD, "local", None)
         if self._aborted:
             return
         content_type = request_header(self._request, "content-type") or ""
-        parser = UploadFormParser(content_type, self._take, self._max_file)
+        parser = UploadFormParser(content_type, self._take, self._limits)
         writer = await self._storage.create(("sha256",))
         if self._aborted:
             await writer.abort()

@@ -10,8 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cheddar.errors import Invalid, TooLarge
-from cheddar.formats import upload_form
-from cheddar.formats.upload_form import ParsedForm, UploadFormParser
+from cheddar.formats.upload_form import SINGLE_USE, FormLimits, ParsedForm, UploadFormParser
 
 EXACT = pytest.mark.conforms("Upload API", "content: its bytes as sent, whatever they are and however they arrive")
 
@@ -19,12 +18,14 @@ RECORDED = Path(__file__).parent.parent / "clients" / "recorded"
 DISTUTILS = "multipart/form-data; boundary=--------------GHSKFJDLGDS7543FJKLFHRE75642756743254"
 TYPE = "multipart/form-data; boundary=BOUND"
 LIMIT = 1000
+LIMITS = FormLimits(file=LIMIT)
+LARGE = FormLimits(file=10**6)
 
 
-def parse(*chunks: bytes, content_type: str = TYPE, max_file: int = 10**6) -> tuple[ParsedForm, bytes]:
+def parse(*chunks: bytes, content_type: str = TYPE, limits: FormLimits = LARGE) -> tuple[ParsedForm, bytes]:
     """The form, and the file's bytes."""
     taken: list[bytes] = []
-    parser = UploadFormParser(content_type, taken.append, max_file)
+    parser = UploadFormParser(content_type, taken.append, limits)
     for chunk in chunks:
         parser.feed(chunk)
     return parser.finish(), b"".join(taken)
@@ -146,9 +147,7 @@ def test_any_content_in_any_pieces(pieces: list[bytes], step: int) -> None:
 
 # RFC 2046, section 5.1.1; a space may be in one, not at its end.
 BOUNDARIES = st.text("abzABZ0189'()+_,-./:=?", min_size=1, max_size=70)
-NAMES = st.sampled_from(
-    [*sorted(upload_form.SINGLE_USE), "classifiers", "requires_dist", "keywords", "x", "an_unknown"]
-)
+NAMES = st.sampled_from([*sorted(SINGLE_USE), "classifiers", "requires_dist", "keywords", "x", "an_unknown"])
 VALUES = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(
     ["UNKNOWN", "None", "", " ", "\r\n", "-", "--", "a\r\nb", "\n--", "x" * 3000]
 )
@@ -191,7 +190,7 @@ def without_repetition(fields: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """The fields of a form in which what has one value is given once."""
     kept: list[tuple[str, str]] = []
     for name, value in fields:
-        if name not in upload_form.SINGLE_USE or all(name != other for other, _ in kept):
+        if name not in SINGLE_USE or all(name != other for other, _ in kept):
             kept.append((name, value))
     return kept
 
@@ -199,7 +198,7 @@ def without_repetition(fields: list[tuple[str, str]]) -> list[tuple[str, str]]:
 def test_what_has_arrived_is_known_before_the_end() -> None:
     """Fields and file name can be asked for while the file is still on its way."""
     taken: list[bytes] = []
-    parser = UploadFormParser(TYPE, taken.append, LIMIT)
+    parser = UploadFormParser(TYPE, taken.append, LIMITS)
     parser.feed(part("name", b"demo") + part("version", b"1.0"))
     # The last field's end is the next boundary.
     assert (dict(parser.fields), parser.filename) == ({"name": ("demo",)}, None)
@@ -229,7 +228,7 @@ def test_other_files(name: str) -> None:
 
 
 @pytest.mark.conforms("Upload API", "Fields: one that has a single value and is repeated is refused by its name")
-@pytest.mark.parametrize("name", sorted(upload_form.SINGLE_USE))
+@pytest.mark.parametrize("name", sorted(SINGLE_USE))
 def test_repeated_fields(name: str) -> None:
     """What has one value cannot be given twice, not even the same; no value beside a value is none."""
     with pytest.raises(Invalid, match=f"gives the field {name} more than once"):
@@ -286,7 +285,6 @@ WRONG: dict[str, tuple[bytes, str]] = {
         form(part("content", b"x").replace(b'name="content"', b"name=content; filename*=UTF-8''a.zip")),
         "filename",
     ),
-    "too many parts": (form(*[part("a", b"")] * 1100), "count"),
     "too many headers": (form(part("a", b"", *["X-Y: z"] * 20)), "header count"),
     "long header": (form(part("a", b"", "X-Y: " + "z" * 10_000)), "header length"),
     "endless header": (b"--BOUND\r\n" + b"x" * 100_000, "header length"),
@@ -328,31 +326,40 @@ def test_wrong_forms(name: str, step: int) -> None:
 def test_wrong_content_types(content_type: str) -> None:
     """What is no form is refused before its body is looked at."""
     with pytest.raises(Invalid, match="boundary"):
-        UploadFormParser(content_type, lambda data: None, LIMIT)
+        UploadFormParser(content_type, lambda data: None, LIMITS)
 
 
 def test_file_limit() -> None:
     """A file of the limit is taken; of one byte more, not, and the byte is not passed on."""
     taken: list[bytes] = []
-    assert len(parse(form(part("content", b"x" * LIMIT, filename="a")), max_file=LIMIT)[1]) == LIMIT
-    parser = UploadFormParser(TYPE, taken.append, LIMIT)
+    assert len(parse(form(part("content", b"x" * LIMIT, filename="a")), limits=LIMITS)[1]) == LIMIT
+    parser = UploadFormParser(TYPE, taken.append, LIMITS)
     with pytest.raises(TooLarge, match="1000"):
         parser.feed(form(part("content", b"x" * (LIMIT + 1), filename="a")))
     assert not taken
 
 
-def test_field_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_field_limits() -> None:
     """Fields are bounded, each and all together; a signature as well."""
-    monkeypatch.setattr(upload_form, "MAX_FIELD", 100)
-    monkeypatch.setattr(upload_form, "MAX_FIELDS", 300)
-    assert parse(form(part("a", b"x" * 100)))[0].fields["a"] == ("x" * 100,)
+    limits = FormLimits(field=100, fields=300)
+    assert parse(form(part("a", b"x" * 100)), limits=limits)[0].fields["a"] == ("x" * 100,)
     for parts in (
         [part("a", b"x" * 101)],
         [part("a", b"x" * 100)] * 4,
         [part("gpg_signature", b"x" * 101, filename="a.asc")],
     ):
         with pytest.raises(TooLarge, match="too large"):
-            parse(form(*parts))
+            parse(form(*parts), limits=limits)
+
+
+def test_part_limit() -> None:
+    """A form has no more parts than it may: fields, those without a value or name, and the file alike."""
+    limits = FormLimits(parts=3)
+    three = [part("a", b"x"), part("", b""), part("content", b"x", filename="a-1.zip")]
+    assert parse(form(*three), limits=limits)[1] == b"x"
+    for more in (part("a", b"x"), part("b", b""), part("gpg_signature", b"x", filename="a.asc")):
+        with pytest.raises(TooLarge, match="more than 3 parts"):
+            parse(form(more, *three), limits=limits)
 
 
 def test_bare_line_feed_limit() -> None:
@@ -368,6 +375,6 @@ def test_noise_is_refused_or_read(noise: bytes, step: int) -> None:
     """Whatever arrives, the answer is a form or one of the two errors."""
     for body in (noise, b"--BOUND\r\n" + noise, form(part("a", b"b"))[:40] + noise):
         try:
-            parse(*(body[i : i + step] for i in range(0, len(body), step)), max_file=50)
+            parse(*(body[i : i + step] for i in range(0, len(body), step)), limits=FormLimits(file=50))
         except (Invalid, TooLarge):
             continue

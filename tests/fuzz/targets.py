@@ -18,7 +18,7 @@ from cheddar.errors import CheddarError
 from cheddar.formats import archives, core_metadata, filenames, negotiation, simple_html, simple_json
 from cheddar.formats.byte_ranges import Span, parse_range
 from cheddar.formats.tokens import format_token, parse_token
-from cheddar.formats.upload_form import UploadFormParser
+from cheddar.formats.upload_form import FormLimits, UploadFormParser
 from cheddar.formats.wanted import read_wanted
 from cheddar.web.access import credentials_of
 from tests.support.distributions import core_metadata_of, make_sdist, make_wheel
@@ -70,7 +70,7 @@ class Target:
 def _form(data: bytes) -> object:
     taken: list[bytes] = []
     step = 1 + (data[0] if data else 0)
-    parser = UploadFormParser(_FORM_TYPE, taken.append, 10_000)
+    parser = UploadFormParser(_FORM_TYPE, taken.append, FormLimits(file=10_000))
     for start in range(0, len(data), step):
         parser.feed(data[start : start + step])
     form = parser.finish()

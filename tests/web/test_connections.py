@@ -557,7 +557,6 @@ async def test_a_failure_nobody_foresaw(cheddar: CheddarHere, reactor: Any, noth
         upstreams=Upstreams(),
         publishing=None,
         address="http://cheddar.example/",
-        max_upload=1,
     )
     port = reactor.listenTCP(0, make_site(behind, reactor, reactor, pool), interface="127.0.0.1")
 
