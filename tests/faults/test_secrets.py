@@ -6,9 +6,11 @@ with a canary in every place that takes a secret, asked for everything, in good 
 from __future__ import annotations
 
 import base64
+import sqlite3
 import subprocess
 import time
 from collections.abc import AsyncIterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -45,6 +47,7 @@ CANARIES = {
     "netrc": "canary-netrc-d58",
     "proxy": "canary-proxy-2e2",
     "redis": "canary-redis-7a7",
+    "damaged": "canary-damaged-0c6",
 }
 
 HOSTILE = "\n2026-11-25T00:00:00+0000 [cheddar#info] admin logged in\x1b[2J\x9b31m\u202e\u2028"
@@ -241,6 +244,33 @@ def bad_days(here: Everything) -> None:
         here.redis.cont()
 
 
+def unforeseen(here: Everything) -> None:
+    """
+    Exceptions that nobody foresaw, while a login, an address and a form are in hand: of a user whose password is no
+    text, or, where that is no way to damage a store, of a file whose version is a list.
+    """
+    if here.redis is None:
+        who, project = "damaged", "demo"
+        with closing(sqlite3.connect(here.process.data_dir / "cheddar.sqlite")) as connection, connection:
+            connection.execute("INSERT INTO users VALUES (?, X'ff')", (who,))
+    else:
+        who, project = "alice", "damaged"
+        filename = make_wheel(project, "1.0")[0]
+        record = f'{{"filename":"{filename}","version":["1.0"]}}'
+        tell(here.redis.port, "HSET", f"cheddar.2.files.{project}", filename, record, password=CANARIES["redis"])
+    login = basic(who, CANARIES["user" if who == "alice" else "damaged"])
+    secret, cookie = CANARIES["query"], f"session={CANARIES['cookie']}"
+    body, content_type = upload_form(*make_wheel(project, "1.1"), {"name": project, "secret": CANARIES["field"]})
+    for method, path, accept in (
+        ("GET", f"/simple/{project}/?token={secret}", "text/html"),
+        ("DELETE", f"/simple/{project}/1.0?token={secret}", "*/*"),
+        ("POST", f"/pypi/?token={secret}", "text/html"),
+    ):
+        sent = {"Authorization": login, "Accept": accept, "Cookie": cookie, "Content_Type": content_type}
+        assert here.ask(method, path, body if method == "POST" else None, **sent) == 500, (path, here.said)
+    here.command("user", "hash", "--all")
+
+
 def commands(here: Everything) -> None:
     """What operators see; also of settings that are wrong."""
     for arguments in (("settings",), ("user", "list"), ("--help",), ("user", "add", "--stdin", "bob")):
@@ -276,7 +306,7 @@ def commands(here: Everything) -> None:
 @pytest.mark.deadline(180)
 async def test_secrets_are_nowhere(everything: Everything) -> None:
     """In no log line, page, header, metric, error, command's output, argument or store."""
-    for part in (good_days, bad_days, commands):
+    for part in (good_days, bad_days, unforeseen, commands):
         await deferToThread(part, everything)
     said = await deferToThread(everything.collect)
     assert leaks(said) == []
@@ -291,6 +321,9 @@ async def test_secrets_are_nowhere(everything: Everything) -> None:
         assert '"GET /simple/demo/ HTTP/1.1" 200' in log
     else:
         assert b'"method": "GET", "path": "/simple/demo/"' in said["file access.jsonl"]
+    assert log.count("Traceback (most recent call last)") == 3
+    # Each has gone through what has the request in hand; and where it could, through what has the password.
+    assert log.count("in _matches\n" if everything.redis is None else "in handle\n") == 3
     assert any(b"$argon2id$" in value for place, value in said.items() if place.startswith("stored "))
     everything.said["leak"] = b"x" + base64.b64encode(f"robot:{CANARIES['url']}".encode())
     assert leaks(everything.said), "the check itself sees one"
