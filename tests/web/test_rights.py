@@ -378,6 +378,16 @@ async def test_what_another_node_says_counts_within_a_second(
     assert await people.statuses("GET", "/simple/demo/", ("", "ann")) == [404, 200]
 
 
+async def test_who_founds_a_private_project_reads_it_at_once(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that installs what it has just published does not wait for a second; to others it is not there."""
+    monkeypatch.setattr(known_rights, "BELIEF", 1000.0)
+    rights = people.server.service.store.rights
+    await rights.put(Right("root", Role.READER, "acme-*"))
+    assert await people.statuses("GET", "/simple/acme-new/", ("", "ann")) == [404, 404]
+    assert (await people.upload("ann", "acme-new")).status == 200
+    assert await people.statuses("GET", "/simple/acme-new/", ("", "ann", "bob", "root")) == [404, 200, 404, 200]
+
+
 def exchange(port: int, head: bytes, pieces: list[bytes]) -> tuple[bytes, int]:
     """Send headers, then pieces until there is an answer. @return: the answer, and how many bytes had been sent."""
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
