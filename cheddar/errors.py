@@ -47,6 +47,10 @@ class BadCredentials(CheddarError):
     """A login is needed, or the one given is wrong."""
 
 
+class NoCredentials(BadCredentials):
+    """A login is needed, and none was given, or none that can be read: there was nothing to look at."""
+
+
 class Forbidden(CheddarError):
     """The caller is known and may not do this."""
 

@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from cheddar.auth.known_rights import KnownRights
 from cheddar.deferreds import returns_deferred
-from cheddar.errors import BadCredentials, Forbidden, NotFound
+from cheddar.errors import Forbidden, NoCredentials, NotFound
 from cheddar.interfaces import IPermissions
 from cheddar.model import ANONYMOUS, Action, Identity, Names, Rights, Role, Sight
 from cheddar.model.rights import EVERYTHING
@@ -65,7 +65,7 @@ class Permissions:
             await self._check_reading(identity, index, refusal)
             return
         if identity.anonymous:
-            raise BadCredentials("This needs a login: give a user name and a password, or an API token.")
+            raise NoCredentials("This needs a login: give a user name and a password, or an API token.")
         if refusal:
             raise Forbidden(refusal)
         if identity.publisher:
@@ -96,7 +96,7 @@ class Permissions:
         try:
             # What everybody may, a token takes from nobody.
             self._check_reader(rights, ANONYMOUS, index)
-        except BadCredentials:
+        except NoCredentials:
             raise Forbidden(refusal) from None
 
     @returns_deferred
@@ -138,7 +138,7 @@ class Permissions:
         if index not in self._sight(rights, identity).closed:
             return
         if identity.anonymous:
-            raise BadCredentials("Reading needs a login here: give a user name and a password.")
+            raise NoCredentials("Reading needs a login here: give a user name and a password.")
         for part in ("remote", "combined") if index == "combined" else (index,):
             # Of the local index everybody gets to see the projects that he may read.
             if part != "local" and rights.readers(part) and not rights.enters(identity.name, part):

@@ -19,7 +19,7 @@ from werkzeug.exceptions import MethodNotAllowed as NoSuchMethod
 
 from cheddar import metrics
 from cheddar.deferreds import shielded
-from cheddar.errors import BadCredentials, CheddarError, Forbidden, NotFound
+from cheddar.errors import CheddarError, Forbidden, NoCredentials, NotFound
 from cheddar.interfaces import ILogins, IPermissions
 from cheddar.model import TOKEN_USER, Action, Credentials, Identity
 from cheddar.names import is_project_name, normalize
@@ -73,7 +73,7 @@ def credentials_of(request: CheddarRequest) -> Credentials | None:
     """
     The name and password that a request carries (RFC 7617), or its token (RFC 6750): None for none.
 
-    @raise BadCredentials: the header is there, and is neither Basic nor Bearer credentials.
+    @raise NoCredentials: the header is there, and is neither Basic nor Bearer credentials.
     """
     values = request.requestHeaders.getRawHeaders(b"authorization", [])
     if not values:
@@ -82,18 +82,18 @@ def credentials_of(request: CheddarRequest) -> Credentials | None:
     if len(values) == 1 and scheme.lower() == b"bearer":
         return Credentials(TOKEN_USER, encoded.strip().decode("latin-1"))
     if len(values) > 1 or scheme.lower() != b"basic":
-        raise BadCredentials("Log in with Basic authentication: a user name and a password; or with a Bearer token.")
+        raise NoCredentials("Log in with Basic authentication: a user name and a password; or with a Bearer token.")
     try:
         decoded = b64decode(encoded.strip(), validate=True)
     except binascii.Error:
-        raise BadCredentials("The Authorization header is not valid Base64.") from None
+        raise NoCredentials("The Authorization header is not valid Base64.") from None
     try:
         text = decoded.decode("utf-8")
     except UnicodeDecodeError:
         text = decoded.decode("latin-1")  # old clients (RFC 7617, section 2)
     username, colon, password = text.partition(":")
     if not colon:
-        raise BadCredentials("The Authorization header holds no colon between name and password.")
+        raise NoCredentials("The Authorization header holds no colon between name and password.")
     return Credentials(username, password)
 
 

@@ -13,15 +13,15 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cheddar.deferreds import returns_deferred
-from cheddar.errors import BadCredentials, CheddarError, NoRoom, StoreUnavailable
+from cheddar.errors import BadCredentials, CheddarError, NoCredentials, NoRoom, StoreUnavailable
 from cheddar.interfaces import IAuditLog
 from cheddar.model import BEGUN, DONE, FAILED, REFUSED, Action, Event, Identity
 from cheddar.web.request import CheddarRequest
 
 T = TypeVar("T")
 
-#: Actions that change nothing.
-UNNOTED = frozenset({Action.READ, Action.OBSERVE})
+#: Actions that change nothing, or whose changes are noted where they are made.
+UNNOTED = frozenset({Action.READ, Action.OBSERVE, Action.IDENTIFY})
 
 
 @define(eq=False)
@@ -64,12 +64,17 @@ class Audited:
         return result
 
     async def refused(self, request: CheddarRequest, action: Action, project: str, error: CheddarError) -> None:
-        """Note that a change was asked for and is not made, where it is not noted yet."""
+        """
+        Note that a change was asked for and is not made, where it is not noted yet: by somebody known, or by a login
+        that was looked at and is wrong. Of these there are so many as guessing is allowed; of all else a stranger could
+        send so much that what matters is not found among it.
+        """
         if request.noted or action in UNNOTED:
             return
         request.noted = True
-        if isinstance(error, BadCredentials) and request.requestHeaders.getRawHeaders(b"authorization") is None:
-            return  # a client that asks whether a login is needed has tried nothing yet
+        looked_at = isinstance(error, BadCredentials) and not isinstance(error, NoCredentials)
+        if (request.identity is None or request.identity.anonymous) and not looked_at:
+            return
         event = Event(action=action.value, at=self._now(), project=project, outcome=REFUSED, detail=str(error))
         await self._note(self._of(request, event))
 

@@ -81,6 +81,24 @@ async def test_who_may_not(cheddar: CheddarHere, settings: Settings) -> None:
     assert "who" not in line
 
 
+async def test_strangers_do_not_fill_the_log(cheddar: CheddarHere, settings: Settings) -> None:
+    """
+    What somebody may send without end who has no login is not noted: no login, one that cannot be read, guesses that
+    are not looked at any more, pages of other sites, and what is no identity token. What was looked at is.
+    """
+    evil, guess = {"Origin": "https://evil.example"}, {"Authorization": basic("alice", "wrong")}
+    for headers in ({}, evil, {**guess, **evil}, *({"Authorization": value} for value in ("Basic x", "Digest y", "z"))):
+        for method, path in (("DELETE", "/simple/demo/1.0"), ("PUT", "/simple/demo/1.0/yanked"), ("POST", "/pypi/")):
+            assert (await cheddar.ask(method, path, b"", headers)).status in (401, 403), (headers, path)
+    for body in (b"", b"[]", b'{"token": 5}', b'{"token": "a.b.c"}'):
+        assert (await cheddar.ask("POST", "/_/oidc/mint-token", body)).status in (400, 404)
+    assert (await cheddar.ask("GET", "/_/oidc/audience")).status == 404
+    assert noted(settings) == []
+    tries = [(await cheddar.ask("DELETE", "/simple/demo/1.0", None, guess)).status for _ in range(15)]
+    assert tries == [401] * 10 + [429] * 5
+    assert outcomes(settings) == [("delete", "refused")] * 10
+
+
 async def test_a_form_that_is_refused(cheddar: CheddarHere, settings: Settings) -> None:
     """Whoever sends what cannot be published is noted once."""
     assert (await cheddar.upload("demo-1.0.exe", b"MZ")).status == 400
