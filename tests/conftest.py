@@ -69,6 +69,26 @@ def reactor() -> Any:
     return reactor
 
 
+@pytest.fixture
+def lags(reactor: Any) -> Iterator[list[float]]:
+    """Seconds by which the reactor was late to a beat of ten milliseconds."""
+    from twisted.internet.task import LoopingCall
+
+    late: list[float] = []
+    due = 0.0
+
+    def beat() -> None:
+        nonlocal due
+        now = reactor.seconds()
+        late.append(now - (due or now))
+        due = now + 0.01
+
+    beating = LoopingCall(beat)
+    beating.start(0.01)
+    yield late
+    beating.stop()
+
+
 @pytest.fixture(autouse=True)
 def nothing_left_behind() -> Iterator[list[Any]]:
     """

@@ -127,7 +127,11 @@ def agreed_names(filename: str, metadata: CoreMetadata) -> tuple[str, str]:
     said = normalize(metadata.name) if is_project_name(metadata.name) else ""
     project, version = filenames.parse(filename, said)
     if said != project:
-        raise Invalid(f"The file's own metadata says that its project is {metadata.name}, its name says {project}.")
+        raise Invalid(
+            f"The file's own metadata says that its project is {metadata.name[:100]}, its name says {project}."
+        )
     if not filenames.same_version(metadata.version, version):
-        raise Invalid(f"The file's own metadata says that its version is {metadata.version}, its name says {version}.")
+        raise Invalid(
+            f"The file's own metadata says that its version is {metadata.version[:100]}, its name says {version}."
+        )
     return project, version

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from packaging.metadata import parse_email
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from cheddar.errors import Invalid
-from cheddar.model import CoreMetadata
+from cheddar.model import CoreMetadata, parse_version
 
 #: Bytes; a description may be long, and no honest one comes near this.
 MAX_CORE_METADATA = 4 * 1024 * 1024
@@ -99,10 +99,7 @@ def check_version(metadata: CoreMetadata) -> None:
 
 
 def _metadata_version(metadata: CoreMetadata) -> Version | None:
-    try:
-        return Version(_text(metadata.fields, "metadata_version"))
-    except InvalidVersion:
-        return None
+    return parse_version(_text(metadata.fields, "metadata_version"))
 
 
 def _check_headers(raw: bytes) -> None:

@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator
 
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
-from packaging.version import InvalidVersion, Version
 
 from cheddar.errors import Invalid
+from cheddar.model import parse_version
 from cheddar.names import MAX_FILENAME, is_filename, is_project_name, normalize
 
 SDIST_EXTENSIONS = (".tar.gz", ".zip")
@@ -107,8 +107,8 @@ def normalized(filename: str, project: str, version: str) -> str:
 
 def same_version(one: str, other: str) -> bool:
     """Whether two versions are the same release, however they are written: C{1.0} and C{1.0.0} are (PEP 440)."""
-    parsed = _version(one)
-    return one == other if parsed is None else parsed == _version(other)
+    parsed = parse_version(one)
+    return one == other if parsed is None else parsed == parse_version(other)
 
 
 def possible_projects(filename: str) -> tuple[str, ...]:
@@ -182,7 +182,7 @@ def _readings(stem: str) -> list[tuple[str, str]]:
     return [
         (normalize(name), str(version))
         for name, rest in _splits(stem)
-        if is_project_name(name) and (version := _version(rest)) is not None
+        if is_project_name(name) and (version := parse_version(rest)) is not None
     ]
 
 
@@ -205,10 +205,10 @@ def _read(rest: str, extension: str) -> str:
         rest = _EGG_TAIL.sub("", rest).replace("_", "-")
     elif extension == ".rpm":
         rest = _RPM_TAIL.sub("", rest)
-    version = _version(rest)
+    version = parse_version(rest)
     if version is None:
         rest = _PLATFORM_TAIL.sub("", rest)
-        version = _version(rest)
+        version = parse_version(rest)
     if version is not None:
         return str(version)
     # With a dash and no digit in front it is rather the name of another project: bar-1.0 of foo-bar-1.0.
@@ -216,12 +216,5 @@ def _read(rest: str, extension: str) -> str:
 
 
 def _normalized(rest: str) -> str:
-    version = _version(rest)
+    version = parse_version(rest)
     return rest if version is None else str(version)
-
-
-def _version(text: str) -> Version | None:
-    try:
-        return Version(text)
-    except InvalidVersion:
-        return None

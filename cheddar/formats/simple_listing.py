@@ -29,11 +29,11 @@ from cheddar.model import (
     sort_versions,
     version_key,
 )
+from cheddar.model.versions import LONGEST
 from cheddar.names import is_filename, normalize
 
 MAX_FILES = 100_000
 _MAX_STRING = 16_384
-_MAX_VERSION = 200
 _MAX_SIZE = 2**63 - 1
 
 _API_VERSION = re.compile(r"(\d{1,9})\.\d{1,9}\Z", re.ASCII)
@@ -114,7 +114,7 @@ def read_project(page: object, name: str, base_url: str) -> Project:
         if earlier is not file and _contradict(earlier.digests, file.digests):
             raise reader.broken(f"{file.filename} is listed twice, with different digests")
     for text in reader.list(top.get("versions") or [], "versions", MAX_FILES):
-        if 0 < len(reader.text(text, "a version")) <= _MAX_VERSION:
+        if 0 < len(reader.text(text, "a version")) <= LONGEST:
             stated.append(normalize_version(text))
     files = () if status == QUARANTINED else sort_files(list(found.values()))
     # Upstream may state a release as 1.0.0 whose files say 1.0: one version (PEP 440), as the files spell it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from attrs import frozen
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
@@ -13,7 +13,7 @@ from packaging.version import InvalidVersion, Version
 from cheddar.errors import Invalid, NotFound
 from cheddar.formats.filenames import is_sdist, is_wheel
 from cheddar.formats.targets import Target
-from cheddar.model import Environment, File, Locked, LockedFile, Named, Project
+from cheddar.model import Environment, File, Locked, LockedFile, Named, Project, parse_version
 
 
 @frozen
@@ -61,7 +61,7 @@ def choose(project: Project, wanted: Named, choice: Choice, environment: Environ
     """
     by_version: dict[Version, list[File]] = {}
     for file in project.files:
-        version = _version(file.version)
+        version = parse_version(file.version)
         if version is not None and (is_wheel(file.filename) or is_sdist(file.filename)):
             by_version.setdefault(version, []).append(file)
     matching = set(wanted.specifier.filter(by_version, prereleases=True))
@@ -118,13 +118,6 @@ def _tags(filename: str) -> frozenset[Tag]:
         return frozenset()
 
 
-def _version(text: str) -> Version | None:
-    try:
-        return Version(text)
-    except InvalidVersion:
-        return None
-
-
 def _is_offered(file: File, specifier: SpecifierSet) -> bool:
     return file.yanked is None or any(
         item.operator == "===" or (item.operator == "==" and not item.version.endswith(".*")) for item in specifier
@@ -136,7 +129,7 @@ def _takes(file: File, environment: Environment | None) -> bool:
         return True
     try:
         return SpecifierSet(file.requires_python).contains(environment["python_full_version"], prereleases=True)
-    except InvalidSpecifier:
+    except ValueError:  # of packaging: InvalidSpecifier, or a number that is none to Python
         return True  # as installers do
 
 

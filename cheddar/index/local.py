@@ -242,8 +242,10 @@ class LocalIndex:
             digests,
             upload_checks.claimed_digests(upload),
         )
-        project, version = upload_checks.agreed_names(upload, metadata)
-        upload_checks.check_form(upload, metadata)
+        # In a thread too: a form may say much of what the file requires.
+        project, version = await deferToThreadPool(
+            self._reactor, self._pool, upload_checks.agreed_with_form, upload, metadata
+        )
         founder = await self._founder(project, by)
         file = File(
             filename=upload.filename,

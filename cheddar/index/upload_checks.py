@@ -30,6 +30,8 @@ _FILETYPES = {True: "bdist_wheel", False: "sdist"}
 #: The C{pyversion} of an sdist, which wheels cannot have. Of a wheel it is the Python tag, or of old tools the Python
 #: that built it.
 _SOURCE = "source"
+#: Characters of requirements that are read to compare what they mean: some megabytes of them take a minute.
+_READ_MOST = 256 * 1024
 
 
 def check_filename(filename: str) -> None:
@@ -90,6 +92,17 @@ def claimed_digests(upload: IUpload) -> dict[str, str]:
     return claims
 
 
+def agreed_with_form(upload: IUpload, metadata: CoreMetadata) -> tuple[str, str]:
+    """
+    In a thread: L{agreed_names}, once it is sure that the form says nothing else than the file.
+
+    @raise Invalid: they do not agree.
+    """
+    names = agreed_names(upload, metadata)
+    check_form(upload, metadata)
+    return names
+
+
 def agreed_names(upload: IUpload, metadata: CoreMetadata) -> tuple[str, str]:
     """
     The normalized project and version on which the file's name, its metadata and the form agree.
@@ -101,9 +114,9 @@ def agreed_names(upload: IUpload, metadata: CoreMetadata) -> tuple[str, str]:
     if any(not is_project_name(name) for name in names):
         raise Invalid("The form's name is not a valid project name.")
     if any(normalize(name) != project for name in names):
-        raise Invalid(f"The form says that the project is {names[0]}, the file's name says {project}.")
+        raise Invalid(f"The form says that the project is {names[0][:100]}, the file's name says {project}.")
     if not all(filenames.same_version(given, version) for given in versions):
-        raise Invalid(f"The form says that the version is {versions[0]}, the file's name says {version}.")
+        raise Invalid(f"The form says that the version is {versions[0][:100]}, the file's name says {version}.")
     return project, version
 
 
@@ -117,20 +130,25 @@ def check_form(upload: IUpload, metadata: CoreMetadata) -> None:
     """
     given = [value.strip() for value in upload.fields.get("requires_python", ())]
     own = [metadata.requires_python] if metadata.requires_python else []
-    if given and _meanings(given, SpecifierSet) != _meanings(own, SpecifierSet):
+    if given and set(given) != set(own) and _meanings(given, SpecifierSet) != _meanings(own, SpecifierSet):
         raise Invalid(_differs("Requires-Python", ", ".join(given), ", ".join(own)))
     given = [value.strip() for value in upload.fields.get("requires_dist", ())]
     if not given or not filenames.is_wheel(upload.filename):
         return
     own = [value.strip() for value in metadata.fields.get("requires_dist", ())]
+    if set(given) == set(own):
+        return
     said, meant = _meanings(given, _requirement), _meanings(own, _requirement)
     if said != meant:
         raise Invalid(_differs("Requires-Dist", _shown(said - meant), _shown(meant - said)))
 
 
 def _meanings(values: Iterable[str], read: Callable[[str], object]) -> frozenset[object]:
-    """What values mean; what means nothing stands for itself."""
-    meanings = set()
+    """What values mean; what means nothing stands for itself, and so does what it would take seconds to read."""
+    meanings: set[object] = set()
+    values = tuple(values)
+    if sum(map(len, values)) > _READ_MOST:
+        return frozenset(values)
     for value in values:
         try:
             meanings.add(read(value))

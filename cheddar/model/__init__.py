@@ -38,7 +38,7 @@ from cheddar.model.projects import (
 from cheddar.model.rights import Names, Right, Rights, Role, Sight
 from cheddar.model.tokens import TOKEN_KEPT, TOKEN_USE_STEP, Minted, Scope, Token
 from cheddar.model.upstream import CachedPage, Fetched, NotModified, Ranged, Validators
-from cheddar.model.versions import is_prerelease, normalize_version, sort_versions, version_key
+from cheddar.model.versions import is_prerelease, normalize_version, parse_version, sort_versions, version_key
 from cheddar.model.wanted import Elsewhere, Environment, Locked, LockedFile, Named, Wanted, WantedList
 
 __all__ = [
@@ -86,6 +86,7 @@ __all__ = [
     "Validators",
     "is_prerelease",
     "normalize_version",
+    "parse_version",
     "sort_versions",
     "version_key",
     "Elsewhere",

@@ -16,6 +16,7 @@ from cheddar.deferreds import returns_deferred
 from cheddar.errors import BadCredentials, CheddarError, NoCredentials, NoRoom, StoreUnavailable
 from cheddar.interfaces import IAuditLog
 from cheddar.model import BEGUN, DONE, FAILED, REFUSED, Action, Event, Identity
+from cheddar.web.errors import MOST_SAID
 from cheddar.web.request import CheddarRequest
 
 T = TypeVar("T")
@@ -55,7 +56,7 @@ class Audited:
             raise
         except CheddarError as error:
             # A store that did not answer may have made the change all the same.
-            await self._end(begun, FAILED if isinstance(error, StoreUnavailable) else REFUSED, str(error))
+            await self._end(begun, FAILED if isinstance(error, StoreUnavailable) else REFUSED, str(error)[:MOST_SAID])
             raise
         except Exception as error:
             await self._end(begun, FAILED, type(error).__name__)
@@ -75,7 +76,9 @@ class Audited:
         looked_at = isinstance(error, BadCredentials) and not isinstance(error, NoCredentials)
         if (request.identity is None or request.identity.anonymous) and not looked_at:
             return
-        event = Event(action=action.value, at=self._now(), project=project, outcome=REFUSED, detail=str(error))
+        event = Event(
+            action=action.value, at=self._now(), project=project, outcome=REFUSED, detail=str(error)[:MOST_SAID]
+        )
         await self._note(self._of(request, event))
 
     async def _end(self, begun: Event, outcome: str, detail: str) -> None:

@@ -68,6 +68,9 @@ STATUS: tuple[tuple[type[CheddarError], int], ...] = (
     (PreconditionFailed, 412),
 )
 
+#: Characters of what is said of an error: some repeat what somebody sent.
+MOST_SAID = 2000
+
 _TITLES = {400: "Bad request", 401: "Login needed", 404: "Not found", 409: "Conflict", 429: "Too often", 507: "No room"}
 
 
@@ -91,7 +94,7 @@ class Problems:
         """The answer for C{error}."""
         status = status_of(error)
         title = _TITLES.get(status) or RESPONSES.get(status, b"Error").decode()
-        detail = str(error) or title
+        detail = str(error)[:MOST_SAID] or title
         headers = {"Cache-Control": "no-store", "Vary": "Accept"}
         if isinstance(error, Unavailable | TooOften) and error.retry_after:
             headers["Retry-After"] = str(error.retry_after)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
 
 import attrs
 import pytest
 import pytest_twisted
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.logger import formatEvent, globalLogPublisher
 
@@ -93,24 +93,6 @@ def upstream_says(upstream: EvilUpstream, page: object, path: str = PAGE) -> Non
     body = page if isinstance(page, bytes) else json.dumps(page).encode()
     upstream.behave(path)
     upstream.misbehave(path, status=200, body=body, headers={"Content-Type": JSON})
-
-
-@pytest.fixture
-def lags(reactor: Any) -> Iterator[list[float]]:
-    """Seconds by which the reactor was late to a beat of ten milliseconds."""
-    late: list[float] = []
-    due = 0.0
-
-    def beat() -> None:
-        nonlocal due
-        now = reactor.seconds()
-        late.append(now - (due or now))
-        due = now + 0.01
-
-    beating = LoopingCall(beat)
-    beating.start(0.01)
-    yield late
-    beating.stop()
 
 
 async def test_s1_an_address_from_the_client(served: Served, trap: EvilUpstream) -> None:
