@@ -29,6 +29,7 @@ from cheddar.index.refresh import RefreshService
 from cheddar.index.seen import Views
 from cheddar.interfaces import IAuditLog, IStore
 from cheddar.service.announcements import Watchdog, announce, tell_systemd
+from cheddar.service.clock_steps import ClockSteps
 from cheddar.service.doors import Doors
 from cheddar.service.indexes import open_indexes, start_pool
 from cheddar.service.lag import LagProbe
@@ -134,6 +135,9 @@ class Cheddar(Service):
     @returns_deferred
     async def _start(self) -> None:
         settings, reactor = self._settings, self._reactor
+        steps = ClockSteps(reactor)
+        self._stops.append(lambda: maybeDeferred(steps.stop))
+        steps.start()
         work = self._pool("work", 4)
         files = self._pool("files", 4)
         await self.store.start()
