@@ -94,6 +94,32 @@ def test_only_tap_imports_the_reactor() -> None:
     assert PACKAGE / "tap.py" in importing
 
 
+#: What makes objects of bytes, or runs what it reads: whoever can write to a store or a cache would run code here.
+MAKES_OBJECTS = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "jsonpickle", "yaml", "dbm", "xmlrpc", "code"}
+
+
+def imported(text: str) -> set[str]:
+    """The top names of the modules that a module's text imports; of C{__import__} and the like the calls themselves."""
+    found = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add((node.module or "").partition(".")[0])
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            found.add(node.func.id)
+    return found
+
+
+def test_what_is_stored_is_data() -> None:
+    """Nothing that is read becomes an object or code: no module imports what does that, evaluates or executes."""
+    forbidden = MAKES_OBJECTS | {"eval", "exec", "__import__"}
+    assert {name for path in MODULES for name in imported(path.read_text()) & forbidden} == set()
+    assert "json" in set().union(*(imported(path.read_text()) for path in MODULES)), "the control"
+    for harm in ("import pickle", "from yaml import load", "import xmlrpc.client", "eval(x)"):
+        assert imported(harm) & forbidden, "the control"
+
+
 def test_importing_the_plugin_installs_no_reactor() -> None:
     """twistd installs the reactor that --reactor names: reading Cheddar's options does not take that choice away."""
     program = "import sys, {module}; print('twisted.internet.reactor' in sys.modules)"

@@ -9,6 +9,7 @@ WORDS = (
     b"\0", b"\r\n", b"\n", b"--", b'"', b"<", b">", b"&#0;", b"{", b"[", b"]" * 50, b"[" * 2000, b"PK\3\4", b"PK\1\2",
     b"PK\5\6", b"\xff\xff\xff\xff", b"\xed\xa0\x80", b"\xe2\x80\xae", b"NaN", b"1e999", b"-1", b"9" * 40, b"bytes=",
     b"sha256", b"../", b"%2f", b"null", b"true", b'"sha256":5', b"Content-Disposition: ", b"Metadata-Version: 9.9\n",
+    b"9" * 5000,
 )  # fmt: skip
 MOST = 12
 

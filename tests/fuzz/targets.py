@@ -20,6 +20,8 @@ from cheddar.formats.byte_ranges import Span, parse_range
 from cheddar.formats.tokens import format_token, parse_token
 from cheddar.formats.upload_form import FormLimits, UploadFormParser
 from cheddar.formats.wanted import read_wanted
+from cheddar.index.upload_checks import check_form
+from cheddar.model import is_prerelease, normalize_version, sort_versions
 from cheddar.web.access import credentials_of
 from tests.support.distributions import core_metadata_of, make_sdist, make_wheel
 from tests.support.server import basic, upload_form
@@ -95,6 +97,18 @@ def _authorization(data: bytes) -> object:
     return credentials_of(request)
 
 
+def _version(data: bytes) -> object:
+    text = data.decode("utf-8", "replace")
+    return normalize_version(normalize_version(text)), is_prerelease(text), sort_versions([text, "1.0", "", text + "0"])
+
+
+def _requirement(data: bytes) -> object:
+    """As a form has it: a line for Python, and others."""
+    python, *others = data.decode("utf-8", "replace").split("\n")
+    upload: Any = SimpleNamespace(filename=_WHEEL, fields={"requires_python": (python,), "requires_dist": others})
+    return check_form(upload, core_metadata.parse(core_metadata_of(_WHEEL_BYTES)))
+
+
 def _token(data: bytes) -> object:
     try:
         return parse_token(data.decode("latin-1"))
@@ -142,6 +156,10 @@ TARGETS: Mapping[str, Target] = {
     "zip": Target(_archive("demo-1.0.zip"), [_zip_of_sdist(), _WHEEL_BYTES]),
     "file name": Target(
         lambda data: filenames.parse(data.decode("latin-1")), [_WHEEL.encode(), _SDIST.encode(), b"foo-2-1.tar.gz"]
+    ),
+    "version": Target(_version, [b"1.0", b"1!2.0rc1.post2.dev3+local.4", b"v1-2"]),
+    "requirement": Target(
+        _requirement, [b">= 3.8\nflask >=2", b"<4\nfoo[bar]>=1,<2; python_version < '3.9'\nbaz @ https://e.example/x"]
     ),
     "range": Target(_range, [b"bytes=0-10", b"bytes=-5", b"bytes=3-"]),
     "accept": Target(_accept, [b"text/html;q=0.5, application/vnd.pypi.simple.v1+json", b"*/*;q=0.1\ntext/*"]),
