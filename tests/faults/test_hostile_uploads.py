@@ -91,8 +91,7 @@ def server(tmp_path: Path) -> Iterator[CheddarProcess]:
 def test_hostile_uploads_cost_little(server: CheddarProcess) -> None:
     """
     Each ends in a 4xx that says why, whoever has sent it; none costs more than 32 MiB of memory, and nothing stays on
-    the disk. Who has no login, or announces ten gigabytes, is told so before the body, and is
-    rid of in five seconds.
+    the disk. Who has no login is told so before the body, and is rid of in five seconds.
     """
 
     def left() -> list[Path]:
@@ -112,11 +111,10 @@ def test_hostile_uploads_cost_little(server: CheddarProcess) -> None:
         answer = send(server.port, basic(), boundary, pieces)
         assert answer.startswith(b"HTTP/1.1 %d " % status), (name, answer[:300])
         assert b'"detail"' in answer, name
-    for length, status in ((10 * 1024**3, 413), (40 * MIB, 401)):
-        began = time.monotonic()
-        answer = send(server.port, "", b"x", [FILE, *[b"f" * MIB] * 30], length)
-        assert answer.startswith(b"HTTP/1.1 %d " % status), answer[:300]
-        assert time.monotonic() - began < 3 * 5, "closed although the rest of it never came"
+    began = time.monotonic()
+    answer = send(server.port, "", b"x", [FILE, *[b"f" * MIB] * 30], length=40 * MIB)
+    assert answer.startswith(b"HTTP/1.1 401 "), answer[:300]
+    assert time.monotonic() - began < 3 * 5, "closed although the rest of it never came"
     assert server.memory() - memory < 32 * MIB
     assert left() == before
     assert "Traceback" not in server.log.read_text()
