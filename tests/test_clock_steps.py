@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from pathlib import Path
+from typing import Any
 
 import pytest
 from twisted.internet.task import Clock, LoopingCall
+from twisted.internet.threads import deferToThread
 
 from cheddar.service.clock_steps import ClockSteps
+from cheddar.settings import Settings
+from tests.support.server import CheddarHere
 
 #: A reactor whose clock is put back by an hour after a moment, with something that ticks; it says how often it did so
 #: within the next seconds.
@@ -87,3 +93,18 @@ def test_a_clock_that_is_trimmed_or_set_forward() -> None:
     steps.stepped(3600)
     assert call.getTime() == 100
     call.cancel()
+
+
+async def test_a_service_looks_after_its_timers(reactor: Any, tmp_path: Path) -> None:
+    """From its start to its end."""
+
+    def looking() -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if thread.name == "cheddar-clock" and thread not in before]
+
+    before = threading.enumerate()
+    settings = Settings(data_dir=tmp_path / "data", index_url="", public_url="http://cheddar.example/")
+    server = await CheddarHere(settings, reactor).start()
+    (thread,) = looking()
+    await server.stop()
+    await deferToThread(thread.join, 10)
+    assert looking() == []
