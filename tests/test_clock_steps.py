@@ -12,7 +12,7 @@ import pytest
 from twisted.internet.task import Clock, LoopingCall
 from twisted.internet.threads import deferToThread
 
-from cheddar.service.clock_steps import ClockSteps
+from cheddar.clock_steps import ClockSteps
 from cheddar.settings import Settings
 from tests.support.server import CheddarHere
 
@@ -22,7 +22,7 @@ PROGRAM = """
 import sys, time
 from twisted.internet import reactor
 from twisted.internet.task import LoopingCall
-from cheddar.service.clock_steps import ClockSteps
+from cheddar.clock_steps import ClockSteps
 
 ticks = []
 LoopingCall(lambda: ticks.append(1)).start(0.1)

@@ -22,6 +22,7 @@ from cheddar.auth.checkers import Checkers, named
 from cheddar.auth.logins import LimitedLogins
 from cheddar.auth.passwords import PasswordAuthenticator
 from cheddar.auth.tokens import TokenAuthenticator
+from cheddar.clock_steps import ClockSteps
 from cheddar.deferreds import returns_deferred
 from cheddar.errors import CheddarError
 from cheddar.formats.upload_form import FormLimits
@@ -29,7 +30,6 @@ from cheddar.index.refresh import RefreshService
 from cheddar.index.seen import Views
 from cheddar.interfaces import IAuditLog, IStore
 from cheddar.service.announcements import Watchdog, announce, tell_systemd
-from cheddar.service.clock_steps import ClockSteps
 from cheddar.service.doors import Doors
 from cheddar.service.indexes import open_indexes, start_pool
 from cheddar.service.lag import LagProbe

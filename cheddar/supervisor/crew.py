@@ -20,6 +20,7 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
 from cheddar import systemd
+from cheddar.clock_steps import ClockSteps
 from cheddar.deferreds import returns_deferred
 from cheddar.endpoints import open_endpoints
 from cheddar.errors import CheddarError, SettingsError
@@ -75,6 +76,7 @@ class Supervisor(Service):
     _stopping: bool = field(default=False, init=False)
     _reloading: bool = field(default=False, init=False)
     _watch: LoopingCall | None = field(default=None, init=False)
+    _steps: ClockSteps | None = field(default=None, init=False)
     _looked_at: float = field(default=0.0, init=False)
 
     _log = Logger()
@@ -135,6 +137,8 @@ class Supervisor(Service):
         self._watch = LoopingCall(self._look, watchdog)
         self._watch.clock = self._reactor
         self._watch.start(self._interval(watchdog))
+        self._steps = ClockSteps(self._reactor)
+        self._steps.start()
 
     def _spawn(self, announces: bool = False) -> Worker:
         names = {worker.name for worker in self._alive}
@@ -256,6 +260,8 @@ class Supervisor(Service):
         systemd.notify(os.environ, "STOPPING=1")
         if self._watch is not None and self._watch.running:
             self._watch.stop()
+        if self._steps is not None:
+            self._steps.stop()
         for pause in tuple(self._pauses.values()):
             pause.cancel()
         await gatherResults([self._end(worker) for worker in tuple(self._alive)])
