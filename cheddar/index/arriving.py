@@ -202,6 +202,7 @@ class Download:
         self._clock = clock
         self._forget = forget
         self._seats = 0
+        self._begun = False
         self._leaving: IDelayedCall | None = None
         self._waiters: list[Deferred[None]] = []
         self._waking: IDelayedCall | None = None
@@ -263,7 +264,9 @@ class Download:
         return waiter
 
     def _grown(self) -> None:
-        if len(self._waiters) < CROWD:
+        if len(self._waiters) < CROWD or not self._begun:
+            # The first bytes are not gathered: nobody has anything yet.
+            self._begun = bool(self._waiters)
             self._wake()
         elif self._waking is None:
             self._waking = self._reactor.callLater(GATHERING, self._wake)

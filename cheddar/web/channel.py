@@ -57,12 +57,14 @@ class PacedChannel(StrictChannel):
     """
     @ivar site: has the clock, the census of connections and what may be answered at once.
     @ivar peer: the address of the other end; empty where that has none.
+    @ivar postponed: what has come and is not looked at yet: others go before.
     @ivar head: the bytes of the head that comes next, where they came whole and in one piece.
     """
 
     site: Any
     peer: str = ""
     head: bytes = b""
+    postponed: bytes = b""
     counted_as: str | None = None
 
     head_since: float | None = None
@@ -81,15 +83,33 @@ class PacedChannel(StrictChannel):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See L{HTTPChannel}."""
         self.site.census.left(self)
+        self.postponed = b""
         super().connectionLost(reason)
 
     def dataReceived(self, data: bytes) -> None:
         """See L{HTTPChannel}. What was asked for before in the very same bytes is answered at once."""
+        if self.postponed:
+            self.postponed += data
+            return
         if self._between_requests():
             data = self.site.hot.answer(self, data)
             if not data:
                 self.resetTimeout()
                 return
+            if not self.site.turns.take():
+                self.postponed = data
+                self.site.turns.wait(self)
+                return
+        self._receive(data)
+
+    def go_on(self) -> None:
+        """It is this connection's turn: see L{Turns<cheddar.web.turns.Turns>}."""
+        data, self.postponed = self.postponed, b""
+        if data:
+            self._receive(data)
+
+    def _receive(self, data: bytes) -> None:
+        if self._between_requests():
             end = data.find(b"\r\n\r\n")
             self.head = data[: end + 4] if end >= 0 else b""
         if self.head_since is None and not self._body and not self._handlingRequest:

@@ -31,6 +31,7 @@ from cheddar.web.channel import Census, Limits, PacedChannel
 from cheddar.web.incoming import Incoming
 from cheddar.web.responses import Response, header_value, headers_of
 from cheddar.web.strict import is_clean_path, is_host
+from cheddar.web.turns import Turns
 
 if TYPE_CHECKING:
     from cheddar.web.hot import HotAnswers
@@ -333,6 +334,7 @@ class CheddarSite(Site):
         self.protocol = PacedChannel  # type: ignore[assignment,method-assign]  # Factory takes any callable
         self.census = Census(clock, limits)
         self.hot = hot
+        self.turns = Turns(clock)
 
     def answered(self, channel: Any, answered: Answered) -> None:
         """Something was answered at once."""
@@ -377,6 +379,7 @@ class CheddarSite(Site):
             for channel in self.census.channels
             if channel.transport is not None
             and channel.transport.connected
+            and not channel.postponed
             and self.under_way.isdisjoint(channel.requests)
         ]
 
