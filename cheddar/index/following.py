@@ -21,6 +21,8 @@ from cheddar.model import File
 
 #: Bytes of one read.
 CHUNK = 128 * 1024
+#: Bytes of the first one, so that all of many who wait have something soon.
+FIRST = 16 * 1024
 #: How often a file is fetched for one client that is evicted each time before the client is given anything of it.
 MOST_FETCHES = 3
 
@@ -253,6 +255,7 @@ async def _give(
 
     @return: None where all were; else the offset from which on the storage has no room.
     """
+    chunk = FIRST
     while last is None or offset <= last:
         if isinstance(attempt.failure, NoRoom):
             return offset
@@ -263,7 +266,8 @@ async def _give(
             # The last byte of a part waits for the digest, like the end of the file: no wrong part is ever whole.
             edge = min(edge, last + 1 if attempt.verified else last)
         if offset < edge:
-            data = await view.read(offset, min(CHUNK, edge - offset))
+            data = await view.read(offset, min(chunk, edge - offset))
+            chunk = CHUNK
             if not data:
                 raise Unavailable("The server cannot read this file from its storage now. Try again later.")
             offset += len(data)
