@@ -1,12 +1,13 @@
 # make serve    run Cheddar from this checkout
 # make test     every check there is
+# make bench    Cheddar beside other servers
 
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 TEST_PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help serve test chaos conformance redis debian clean
+.PHONY: help serve test chaos conformance bench redis debian nginx clean
 
 help:
 	@echo "make serve   install into $(VENV) and serve on port 5000, everything kept below ./var"
@@ -14,7 +15,9 @@ help:
 	@echo "make test    install what the tests need, then lint, type-check and test"
 	@echo "make chaos   ten minutes of an upstream that goes wrong in every way; SECONDS=60 and SEED=7 change that"
 	@echo "make conformance   write docs/conformance.rst anew from the tests that prove it"
-	@echo "make clean   remove what the two have made, but not ./var"
+	@echo "make bench   measure Cheddar beside nginx, devpi-server, pypiserver and proxpi: some 40 minutes, 5 with QUICK=1"
+	@echo "             DOCS=docs puts the tables and plots into docs/performance.rst, else they go below .bench/report"
+	@echo "make clean   remove what these have made, but not ./var"
 	@echo "PYTHON=...   which Python >= 3.10 to make $(VENV) with"
 
 # PORT and DATA_DIR become options only where they are given: a settings file may have its own.
@@ -38,6 +41,30 @@ chaos: $(VENV)/.installed-test
 # docs/conformance.rst is what the marked tests have shown.
 conformance: $(VENV)/.installed-test redis
 	PATH="$(TEST_PATH)" $(BIN)/python -m pytest -m "conforms or client" --conformance-table=docs/conformance.rst
+
+# What is measured goes to .bench/results.json. PART=pages (files, uploads, starts, growth, resolving): that alone.
+bench: $(VENV)/.installed-test redis nginx .bench/.installed
+	PATH="$(TEST_PATH)" $(BIN)/python -m benchmarks.run \
+	  $(if $(QUICK),--quick) $(if $(PART),--part $(PART)) $(if $(DOCS),--docs "$(DOCS)")
+
+# Each in an environment of its own, in the versions that the figures in docs/performance.rst are of. pypiserver and
+# proxpi with the server that their images run them in.
+PEERS := devpi-server pypiserver proxpi
+devpi-server := devpi-server==6.20.3
+pypiserver := pypiserver[cache]==2.4.2 gunicorn==27.0.1 gevent==26.9.0
+proxpi := proxpi==1.3.1 gunicorn==27.0.1
+
+.bench/.installed: Makefile
+	@$(foreach peer,$(PEERS),echo "Installing $(peer) into .bench/$(peer)" && \
+	  $(BIN)/python -m venv .bench/$(peer) && \
+	  .bench/$(peer)/bin/python -m pip install --quiet --disable-pip-version-check $(foreach package,$($(peer)),'$(package)') &&) :
+	@touch $@
+
+nginx:
+	@command -v nginx >/dev/null || { $(call apt-install,nginx); } || true
+	@command -v wrk >/dev/null || { $(call apt-install,wrk); } || true
+	@command -v nginx >/dev/null && command -v wrk >/dev/null || { \
+	  echo "make bench needs nginx and wrk (Debian: apt install nginx wrk)." >&2; exit 1; }
 
 # The stamps say that what setup.cfg asks for is there: a second start installs nothing.
 $(VENV)/.installed: setup.cfg setup.py
@@ -81,4 +108,4 @@ apt-install = [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
   apt-get update --quiet && DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends $(1)
 
 clean:
-	rm -rf $(VENV) .clients build dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .clients .bench build dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis

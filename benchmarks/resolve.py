@@ -101,15 +101,15 @@ def cheddar(upstream: str) -> Iterator[CheddarProcess]:
             server.stop()
 
 
-def settle(server: CheddarProcess) -> None:
-    """Wait until Cheddar has made what core metadata it makes by itself."""
+def settle(port: int) -> None:
+    """Wait until the Cheddar at C{port} has made what core metadata it makes by itself."""
     end = time.monotonic() + PATIENCE
     before, since = -1, 0.0
     while time.monotonic() < end:
         now = sum(
             "core-metadata" in file
             for name in tree()["projects"]
-            for file in ask(server.port, "GET", f"/simple/{name}/", headers={"Accept": JSON}).json()["files"]
+            for file in ask(port, "GET", f"/simple/{name}/", headers={"Accept": JSON}).json()["files"]
         )
         if now != before:
             before, since = now, time.monotonic()
@@ -128,7 +128,7 @@ def measure(upstream: str, rounds: int, chosen: Sequence[str]) -> dict[str, Time
             with cheddar(upstream) as server:
                 index = f"{server.url}simple/"
                 times[name].cold.append(timed(resolve, index))
-                settle(server)
+                settle(server.port)
                 times[name].warm.append(timed(resolve, index))
             last = [f"{kind[-1]:.2f}" for kind in (times[name].direct, times[name].cold, times[name].warm)]
             print(f"round {number + 1}, {name}: {' '.join(last)}", file=sys.stderr)

@@ -66,6 +66,11 @@ def make_files(folder: Path) -> dict[str, bytes]:
     return pages
 
 
+def written_pages(folder: Path) -> dict[str, bytes]:
+    """Each project's page, by name, and the list of them, without one."""
+    return {"" if page.parent == folder else page.parent.name: page.read_bytes() for page in folder.rglob("index.json")}
+
+
 class Upstream(Resource):
     """Pages and files, each after a while."""
 
@@ -103,9 +108,12 @@ def main() -> None:
     """Serve until killed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.upstream", description=__doc__)
     parser.add_argument("--latency", type=float, default=0.0, help="seconds before each answer")
+    parser.add_argument("--folder", type=Path, help="pages and files that are there already: see benchmarks.content")
     arguments = parser.parse_args()
-    with TemporaryDirectory() as folder:
-        site = Site(Upstream(make_files(Path(folder)), Path(folder), arguments.latency))
+    with TemporaryDirectory() as made:
+        folder = arguments.folder / "files" if arguments.folder else Path(made)
+        pages = written_pages(arguments.folder / "simple") if arguments.folder else make_files(folder)
+        site = Site(Upstream(pages, folder, arguments.latency))
         site.log = lambda request: None  # type: ignore[method-assign]  # no access log wanted
         port = reactor.listenTCP(0, site, interface="127.0.0.1")
         print(f"http://127.0.0.1:{port.getHost().port}/simple/", flush=True)
