@@ -29,7 +29,7 @@ _QUICK_SIZES = SIZES[:2]
 _UPLOADS = 20
 
 #: Seconds after the first answer when a server is taken for idle.
-_IDLE = 2.0
+_IDLE = 4.0
 
 
 def case(part: str, projects: int, files: int) -> str:

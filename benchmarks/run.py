@@ -31,6 +31,9 @@ from benchmarks.results import Results
 from benchmarks.servers import Server
 from benchmarks.turns import FULL, QUICK, Turns
 
+#: Seconds between what was set up and what is measured first.
+_SETTLING = 5.0
+
 PARTS = ("pages", "files", "uploads", "starts", "growth", "resolving")
 
 
@@ -76,6 +79,8 @@ def beside(parts: list[str], turns: Turns, folder: Path, root: Path) -> None:
         running.callback(upstream.stop)
         servers = started(compared(folder, upstream.simple, root), turns, running, root)
         uploads.release_with_description([server for server in servers if isinstance(server, Cheddar)])
+        # As long after the last change as servers mostly are.
+        time.sleep(_SETTLING)
         run: Mapping[str, Callable[[], None]] = {
             "pages": lambda: pages.run(turns, servers),
             "files": lambda: files.run(turns, servers, upstream),
