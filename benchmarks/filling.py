@@ -25,7 +25,7 @@ from cheddar.interfaces import IProjectStore
 from cheddar.model import File
 from cheddar.store.redis import RedisStore
 from cheddar.store.sqlite import SQLiteStore
-from cheddar.store.sqlite.connection import Database, Work
+from cheddar.store.sqlite.connection import Work
 from cheddar.store.sqlite.projects import SQLiteProjects
 from cheddar.store.sqlite.schema import MIGRATIONS
 from tests.support.server import ROOT
@@ -70,17 +70,19 @@ def _file(project: str, release: int) -> File:
     )
 
 
-class OneTransaction(Database):
-    """A database of which this thread makes a million changes: they become durable together, or not at all."""
+class OneTransaction:
+    """
+    Stands for L{cheddar.store.sqlite.connection.Database} where this thread makes a million changes: they become
+    durable together, or not at all.
+    """
 
-    def begin(self) -> None:
-        """Open; L{close} is not needed, L{end} is."""
-        self._whole = sqlite3.connect(self.path, isolation_level=None)
+    def __init__(self, path: Path) -> None:
+        self._whole = sqlite3.connect(path, isolation_level=None)
         self._whole.execute("PRAGMA synchronous = OFF")
         self._whole.execute("BEGIN IMMEDIATE")
 
     def change(self, work: Work[T], durable: bool = True) -> Deferred[T]:
-        """See L{Database.change}."""
+        """Now, in this thread."""
         try:
             return succeed(work(self._whole))
         except sqlite3.Error as error:
@@ -109,9 +111,9 @@ async def fill_sqlite(path: Path, projects: int, files: int, reactor: Any) -> No
     store = SQLiteStore(path, 50, reactor, reactor)
     await store.start()
     await store.stop()
-    whole = OneTransaction(path, reactor)
-    whole.begin()
-    await put_all(SQLiteProjects(whole, 50, reactor), projects, files, 1)
+    whole = OneTransaction(path)
+    standing_in: Any = whole
+    await put_all(SQLiteProjects(standing_in, 50, reactor), projects, files, 1)
     whole.end()
 
 
