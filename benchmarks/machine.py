@@ -28,6 +28,7 @@ def machine() -> dict[str, str]:
         "cores": str(os.cpu_count()),
         "memory": f"{memory:.0f} GiB",
         "system": f"Linux {platform.release().partition('-')[0]}",
+        "load": f"load {os.getloadavg()[0]:.1f} before",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
     }
 

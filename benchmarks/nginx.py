@@ -11,12 +11,12 @@ from attrs import define
 from benchmarks.servers import KEPT_SECONDS, Server
 
 _CONFIGURATION = """
-worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; {user}
+worker_processes 1; daemon off; pid "{folder}/nginx.pid"; error_log "{folder}/error.log"; {user}
 events {{ worker_connections 1024; }}
 http {{
   sendfile on; tcp_nopush on; keepalive_requests 100000000; open_file_cache max=10000; access_log off;
-  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+  client_body_temp_path "{folder}/body"; proxy_temp_path "{folder}/proxy"; fastcgi_temp_path "{folder}/fastcgi";
+  uwsgi_temp_path "{folder}/uwsgi"; scgi_temp_path "{folder}/scgi";
   log_format requests '$request_method $uri';
   map $http_accept $index {{ default index.html; "~application/vnd.pypi.simple.v1\\+json" index.json; }}
 {rest}
@@ -25,7 +25,7 @@ http {{
 
 _FILES = """
   server {{
-    listen 127.0.0.1:{port} backlog=511; root {root}; index $index; {log}
+    listen 127.0.0.1:{port} backlog=511; root "{root}"; index $index; {log}
     default_type application/octet-stream; types {{ text/plain metadata; }}
     add_header Vary Accept; add_header Cache-Control "public, max-age=600";
     location ~ /index\\.json$ {{ types {{}} default_type application/vnd.pypi.simple.v1+json; gzip_static on; }}
@@ -34,7 +34,7 @@ _FILES = """
 """
 
 _CACHE = """
-  proxy_cache_path {folder}/cache levels=1:2 keys_zone=kept:10m max_size=10g inactive=1d use_temp_path=off;
+  proxy_cache_path "{folder}/cache" levels=1:2 keys_zone=kept:10m max_size=10g inactive=1d use_temp_path=off;
   upstream origin {{ server {origin}; keepalive 16; }}
   server {{
     listen 127.0.0.1:{port} backlog=511;
@@ -99,7 +99,7 @@ class Upstream(StaticNginx):
 
     def rest(self) -> str:
         """See L{Nginx.rest}."""
-        return _FILES.format(port=self.port, root=self.root, log=f"access_log {self.requests} requests;")
+        return _FILES.format(port=self.port, root=self.root, log=f'access_log "{self.requests}" requests;')
 
     @property
     def requests(self) -> Path:

@@ -24,7 +24,11 @@ def about(results: Results) -> list[str]:
     """What the run was, a line each."""
     machine = results.machine
     where = ", ".join(
-        (machine["processor"], f"{machine['cores']} cores", *(machine[key] for key in ("memory", "system", "python")))
+        (
+            machine["processor"],
+            f"{machine['cores']} cores",
+            *(machine[key] for key in ("memory", "system", "python", "load")),
+        )
     )
     return [
         f"Measured {results.began.partition('T')[0]} in {results.seconds / 60:.0f} minutes"

@@ -121,7 +121,14 @@ class Results:
     def save(self, path: Path) -> None:
         """Write the JSON."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(self), indent=1) + "\n")
+        raw = asdict(self)
+        # A line for each: a new run can be compared with the last one's.
+        long = [
+            f' "{part}": [\n' + ",\n".join(f"  {json.dumps(one)}" for one in raw.pop(part)) + "\n ]"
+            for part in ("measured", "notes")
+        ]
+        short = [f' "{name}": {json.dumps(value)}' for name, value in raw.items()]
+        path.write_text("{\n" + ",\n".join([*short, *long]) + "\n}\n")
 
     @classmethod
     def load(cls, path: Path) -> Results:

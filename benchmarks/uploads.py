@@ -22,7 +22,7 @@ LARGE = "upload of 200 MB"
 
 _SMALL_SIZE = 10_000
 #: In the short run a server that takes a quarter of a second for each is not to take it all.
-_SMALL_NUMBER, _SMALL_NUMBER_QUICK = 200, 40
+_SMALL_NUMBER, _SMALL_NUMBER_QUICK = 200, 20
 
 
 @frozen
