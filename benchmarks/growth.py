@@ -89,15 +89,10 @@ def run(turns: Turns, folder: Path) -> None:
 def _one(
     turns: Turns, part: str, size: tuple[int, int], server: OwnCheddar, files: Mapping[int, str], turn: int
 ) -> None:
-    def measure(_: Server, __: int) -> Mapping[str, float]:
+    def measure(_: Server, turn: int) -> Mapping[str, float]:
         return _cost(part, server, size[0], files[size[0]], turns.extent, turn)
 
-    name = case(part, *size)
-    known = len(turns.results.measured)
-    turns.take(name, [server], measure, rounds=1)
-    if len(turns.results.measured) > known:
-        last = turns.results.measured.pop()
-        turns.results.add(name, last.server, turn, **last.figures)
+    turns.once(case(part, *size), server, measure, turn)
 
 
 def _cost(part: str, server: OwnCheddar, projects: int, file: str, extent: Extent, turn: int) -> Mapping[str, float]:

@@ -82,6 +82,10 @@ class Devpi(Server):
         """The other index."""
         return f"{self.address}{USER}/own/"
 
+    def uploaded(self, project: str) -> str:
+        """That one's."""
+        return f"{self.uploads}+simple/{project}/"
+
 
 @define(eq=False)
 class Pypiserver(Server):

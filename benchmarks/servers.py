@@ -83,6 +83,10 @@ class Server:
         """Where files are posted to; None: nowhere."""
         return None
 
+    def uploaded(self, project: str) -> str:
+        """The address of the page of a project whose files were posted there."""
+        return self.page(project)
+
     # What they get.
 
     @property

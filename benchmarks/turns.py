@@ -55,17 +55,20 @@ class Turns:
         """Measure; a server that does it wrong is left out of the case, and the results say why."""
         waiting = list(servers)
         for turn in range(self.extent.rounds if rounds is None else rounds):
-            for server in list(waiting):
-                try:
-                    figures = measure(server, turn)
-                except (Wrong, wrk.WrkFailed) as error:
-                    self.results.note(case, server.name, str(error))
-                    self.say(f"{case} | {server.name}: {error}")
-                    waiting.remove(server)
-                else:
-                    self.results.add(case, server.name, turn, **figures)
-                    shown = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
-                    self.say(f"{case} | {server.name}: {shown}")
+            waiting = [server for server in waiting if self.once(case, server, measure, turn)]
+
+    def once(self, case: str, server: Server, measure: Measure, turn: int) -> bool:
+        """One turn of one server. @return: whether it did it right."""
+        try:
+            figures = measure(server, turn)
+        except (Wrong, wrk.WrkFailed) as error:
+            self.results.note(case, server.name, str(error))
+            self.say(f"{case} | {server.name}: {error}")
+            return False
+        self.results.add(case, server.name, turn, **figures)
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        self.say(f"{case} | {server.name}: {shown}")
+        return True
 
     def say(self, text: str) -> None:
         """Progress, to standard error."""

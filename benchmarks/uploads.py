@@ -79,14 +79,10 @@ class Poster:
 
 def offers(server: Server, upload: Upload) -> None:
     """[Wrong: what was uploaded is not offered]"""
-    page = server.page(upload.project) if server.name != "devpi-server" else _own_page(server, upload.project)
+    page = server.uploaded(upload.project)
     listed = links(expect(ask(page)))
     if not any(link.partition("#")[0].endswith(f"/{upload.filename}") for link in listed):
         raise Wrong(f"{page} does not list {upload.filename} after its upload")
-
-
-def _own_page(server: Server, project: str) -> str:
-    return f"{server.uploads}+simple/{project}/"
 
 
 def release_with_description(servers: Sequence[Server]) -> None:
