@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from attrs import frozen
@@ -39,6 +40,9 @@ ORDER = (
     *(STATIC, CACHE, DEVPI, PYPISERVER, PROXPI),
 )
 
+#: What a server has said may have anything in it.
+_MARKUP = re.compile(r"[*`|_\\]")
+
 #: Spreads below this, as a part of the median, are not worth a word.
 _STEADY = 0.1
 
@@ -60,12 +64,13 @@ class Table:
         """As a list-table."""
         lines = [f".. list-table:: {self.title}", "   :header-rows: 1", ""]
         for row in (self.header, *self.rows):
-            lines += [f"   {'* -' if index == 0 else '  -'} {cell}".rstrip() for index, cell in enumerate(row)]
+            cells = [_MARKUP.sub(r"\\\g<0>", cell) for cell in row]
+            lines += [f"   {'* -' if index == 0 else '  -'} {cell}".rstrip() for index, cell in enumerate(cells)]
         return "\n".join(lines) + "\n"
 
 
 def _line(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("<", "&lt;") for cell in cells) + " |"
 
 
 def number(value: float) -> str:
