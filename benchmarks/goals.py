@@ -111,10 +111,6 @@ def _processes() -> Iterator[Goal]:
 def _growth() -> Iterator[Goal]:
     for part in (growth.PAGE, growth.UNCHANGED, growth.FILE):
         yield Goal(f"growth, {part}: CPU of the largest store's, of the smallest's", 1.2, True, _flat(part, "cpu"))
-    yield Goal(
-        f"growth, {growth.UPLOAD}: time of the largest store's, of the smallest's",
-        *(1.2, True, _flat(growth.UPLOAD, "each")),
-    )
 
 
 def _flat(part: str, metric: str) -> Callable[[Results], Spread | None]:

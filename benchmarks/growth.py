@@ -73,11 +73,12 @@ def run(turns: Turns, folder: Path) -> None:
             poster.post(upload_of("stored", "1.0", filename, content))
             poster.close()
             files[projects] = file_url(server.page("stored"), filename)
-        for size, server in servers.items():
-            name = START_FULL if size == SIZES[1] else case("start", *size)
-            turns.take(name, [server], lambda server, turn: restarted(server), turns.extent.few)
+        # One turn of each size at a time, not all turns of one.
+        for turn in range(turns.extent.few):
+            for size, server in servers.items():
+                name = START_FULL if size == SIZES[1] else case("start", *size)
+                turns.once(name, server, lambda server, _: restarted(server), turn)
         for part in (PAGE, UNCHANGED, FILE, LIST, UPLOAD):
-            # One turn of each size at a time, not all turns of one.
             for turn in range(turns.extent.rounds):
                 for size, server in servers.items():
                     _one(turns, part, size, server, files, turn)
