@@ -65,6 +65,8 @@ def write(results: Results, docs: Path) -> str:
     """Write everything below C{docs}. @return: the Markdown."""
     folder = docs / "performance"
     folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.svg"):
+        old.unlink()
     drawn = dict(plots(results))
     for name, drawing in drawn.items():
         (folder / name).write_text(drawing)

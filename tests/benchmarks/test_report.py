@@ -104,6 +104,8 @@ def test_the_report_keeps_the_words_around_it(tmp_path: Path) -> None:
     """A new run replaces the last one's tables, and nothing of what people wrote; the page is valid."""
     page = tmp_path / "performance.rst"
     page.write_text(f"Performance\n===========\n\nBefore.\n\n{BEGIN}\nof the last run\n\n{END}\nAfter.\n")
+    (tmp_path / "performance").mkdir()
+    (tmp_path / "performance" / "files.svg").touch()
     for _ in range(2):
         said = write(run(), tmp_path)
     text = page.read_text()
@@ -115,6 +117,7 @@ def test_the_report_keeps_the_words_around_it(tmp_path: Path) -> None:
     assert Results.load(tmp_path / "performance" / "results.json") == run()
     complaints = io.StringIO()
     assert rst.render(text, stream=complaints), complaints.getvalue()
+    assert not (tmp_path / "performance" / "files.svg").exists(), "this run has no such plot"
     for image in ("pages.svg", "cpu.svg"):
         assert f".. image:: performance/{image}" in text
         assert (tmp_path / "performance" / image).exists()
