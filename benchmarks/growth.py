@@ -29,7 +29,9 @@ _QUICK_SIZES = SIZES[:2]
 _UPLOADS = 20
 
 #: Seconds after the first answer when a server is taken for idle.
-_IDLE = 4.0
+_IDLE = 2.0
+#: Seconds after which a start is no news any more.
+_SETTLED = 4.0
 
 
 def case(part: str, projects: int, files: int) -> str:
@@ -78,6 +80,7 @@ def run(turns: Turns, folder: Path) -> None:
             for size, server in servers.items():
                 name = START_FULL if size == SIZES[1] else case("start", *size)
                 turns.once(name, server, lambda server, _: restarted(server), turn)
+        time.sleep(_SETTLED)
         for part in (PAGE, UNCHANGED, FILE, LIST, UPLOAD):
             for turn in range(turns.extent.rounds):
                 for size, server in servers.items():
