@@ -15,8 +15,7 @@ from twisted.web.http_headers import Headers
 
 from cheddar.settings import Settings
 from cheddar.web import responses
-from cheddar.web.request import _problem_headers
-from cheddar.web.responses import Response, header_value
+from cheddar.web.responses import Response, header_value, headers_of
 from tests.support.distributions import make_wheel
 from tests.support.page_reader import assert_harmless
 from tests.support.server import JSON, Answer, CheddarHere, basic, upload_form
@@ -248,7 +247,7 @@ def test_the_one_gate(value: str) -> None:
 @given(st.text(), st.text(), st.text())
 def test_answers_have_no_other_headers(reason: str, location: str, detail: str) -> None:
     """All headers of an answer go through the gate, its reason phrase too: by raw bytes, as a client gets them."""
-    headers: Headers = _problem_headers(
+    headers: Headers = headers_of(
         Response(status=301, reason=reason, content_type=detail, headers={"Location": location, "Allow": detail})
     )
     names = {name.lower() for name, _ in headers.getAllRawHeaders()}
