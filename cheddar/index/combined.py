@@ -35,6 +35,10 @@ class CombinedIndex:
         """See L{IIndex}."""
         return await (await self._owner(name)).project(name)
 
+    def asked(self, name: str) -> None:
+        """See L{IIndex}: what is local has no need to be wanted."""
+        self._remote.asked(name)
+
     @returns_deferred
     async def file(self, project: str, filename: str, digest: str | None) -> IStoredFile:
         """See L{IIndex}."""

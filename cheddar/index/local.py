@@ -162,6 +162,9 @@ class LocalIndex:
                 return file
         raise NotFound(f"The local project {project} has no such file.")
 
+    def asked(self, name: str) -> None:
+        """See L{IIndex}: what is here stays, wanted or not."""
+
     @returns_deferred
     async def file(self, project: str, filename: str, digest: str | None) -> IStoredFile:
         """See L{IIndex.file}."""

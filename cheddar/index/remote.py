@@ -141,9 +141,14 @@ class RemoteIndex:
         return evolve(page.project, checked_at=page.checked_at, good_until=self._good_until(page))
 
     def _good_until(self, page: CachedPage) -> float:
-        """Until it is due, or, where it is, asked for behind the next request; which is to be noted now and then."""
-        now = self._clock.seconds()
-        return min(max(self._learning.due_at(page), now + BELIEF), now + TOUCH_INTERVAL)
+        """Until it is due, or, where it is, asked for behind the next request."""
+        return max(self._learning.due_at(page), self._clock.seconds() + BELIEF)
+
+    def asked(self, name: str) -> None:
+        """See L{IIndex}."""
+        page = self._known.last(name)
+        if page is not None:
+            self._note_request(name, page)
 
     @returns_deferred
     async def current(self, name: str) -> Project:

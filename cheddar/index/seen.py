@@ -66,6 +66,9 @@ class SeenLocalIndex:
         self._check(name)
         return await self._local.project(name)
 
+    def asked(self, name: str) -> None:
+        """See L{IIndex}: what is here stays, wanted or not."""
+
     @returns_deferred
     async def file(self, project: str, filename: str, digest: str | None) -> IStoredFile:
         """See L{IIndex.file}."""

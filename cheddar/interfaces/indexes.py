@@ -25,6 +25,9 @@ class IIndex(Interface):
         @raise NotFound: this index has no such project. [UpstreamUnavailable, UpstreamBroken]
         """
 
+    def asked(name: str) -> None:
+        """Plain call. Somebody was given again what L{project} has said of a name: it goes on being wanted."""
+
     def file(project: str, filename: str, digest: str | None) -> Deferred[IStoredFile]:
         """
         The bytes of a file that the project's page lists.

@@ -26,7 +26,7 @@ _MOST_READINGS = 8
 
 
 #: Seconds for which what upstream lists is not looked at again before what belongs to one of its files is given out.
-_LISTED = 60.0
+_LISTED = 600.0
 
 
 def file_routes(routes: Routes, shown: Shown, clock: IReactorTime) -> None:

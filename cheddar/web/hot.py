@@ -20,7 +20,9 @@ from time import perf_counter, time
 from typing import Any
 
 from attrs import define, field
+from prometheus_client import Histogram
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
 from twisted.web.http import datetimeToString
 
 from cheddar import metrics
@@ -34,6 +36,9 @@ MOST_HEADS = 8 * 1024 * 1024
 MOST_BODIES = 48 * 1024 * 1024
 #: A head of more bytes is not kept.
 LONGEST = 2048
+#: Seconds between two times that the index hears that an answer is asked for; and that the metrics do.
+ASKED = 60.0
+COUNTED = 1.0
 #: Seconds without a change before an answer is kept: longer than any part of the long road goes by what it knew before
 #: (a second), and the store takes to answer.
 SETTLED = 3.0
@@ -69,6 +74,8 @@ class Kept:
     @ivar start: its head up to the date. @ivar middle: up to the age, if it tells one. @ivar rest: what is left.
     @ivar checked_at: what the age counts from; None: it tells none.
     @ivar body: empty where none is sent.
+    @ivar asked: see L{Lasting}. @ivar asked_at: when that was called last.
+    @ivar hits: how often it was given, and C{seconds} how long that took, since the metrics had it.
     """
 
     key: bytes
@@ -81,8 +88,12 @@ class Kept:
     checked_at: float | None
     body: bytes
     answered: Answered
-    count: Callable[[], None]
-    observe: Callable[[float], None]
+    asked: Callable[[], None] | None
+    count: Callable[[float], None]
+    duration: Histogram
+    asked_at: float
+    hits: int = 0
+    seconds: float = 0.0
     _head: bytes = b""
     _head_at: tuple[int, int] = (0, 0)
     _noted: dict[tuple[bytes, tuple[bytes, ...]], Answered] = field(factory=dict, init=False)
@@ -116,6 +127,7 @@ class HotAnswers:
     The answers that are kept, by the heads that ask for them.
 
     @ivar _changes: what the store tells of.
+    @ivar given: how many answers were given.
     """
 
     _clock: IReactorTime
@@ -126,6 +138,9 @@ class HotAnswers:
     _bodies: Counter[int] = field(factory=Counter, init=False)
     _body_bytes: int = field(default=0, init=False)
     _changed: dict[str, float] = field(factory=dict, init=False)
+    given: int = field(default=0, init=False)
+    _uncounted: list[Kept] = field(factory=list, init=False)
+    _counting: LoopingCall | None = field(default=None, init=False)
     _all_changed: float = field(init=False)
     _any_changed: float = field(init=False)
 
@@ -158,18 +173,45 @@ class HotAnswers:
                 self._drop(kept.key)
                 break
             started = perf_counter()
-            kept.count()
-            metrics.hot_answers.inc()
-            channel.site.answered(channel, answered)
+            if not kept.hits:
+                self._uncounted.append(kept)
+            kept.hits += 1
+            self.given += 1
+            channel.site.note(channel.peer, began, answered)
             channel.give(kept.head(began), kept.body)
-            kept.observe(perf_counter() - started)
-            if kept.checked_at is not None:
-                _served.inc()
-                metrics.page_age.observe(max(0.0, began - kept.checked_at))
+            kept.seconds += perf_counter() - started
+            if kept.asked is not None and began - kept.asked_at >= ASKED:
+                kept.asked_at = began
+                kept.asked()
             data = data[end:]
             if channel.stalled_since is not None:
                 break
         return data
+
+    def count(self) -> None:
+        """Note in the metrics what was answered since this was called last: once for many costs what one costs."""
+        uncounted, self._uncounted = self._uncounted, []
+        for kept in uncounted:
+            hits, seconds, kept.hits, kept.seconds = kept.hits, kept.seconds, 0, 0.0
+            kept.count(hits)
+            metrics.hot_answers.inc(hits)
+            metrics.observe_alike(kept.duration, seconds, hits)
+            if kept.checked_at is not None:
+                _served.inc(hits)
+                age = max(0.0, self._clock.seconds() - kept.checked_at)
+                metrics.observe_alike(metrics.page_age, age * hits, hits)
+
+    def start(self) -> None:
+        """Begin to count."""
+        self._counting = LoopingCall(self.count)
+        self._counting.clock = self._clock
+        self._counting.start(COUNTED, now=False)
+
+    def stop(self) -> None:
+        """Count what is left."""
+        if self._counting is not None and self._counting.running:
+            self._counting.stop()
+        self.count()
 
     # What is kept.
 
@@ -201,7 +243,9 @@ class HotAnswers:
             body=body,
             answered=Answered.of(request),
             count=request.counter(request.route).inc,
-            observe=metrics.request_seconds.labels(request.route).observe,
+            duration=metrics.request_seconds.labels(request.route),
+            asked=lasting.asked,
+            asked_at=now,
         )
         self._drop(key)
         self._kept[key] = kept

@@ -64,10 +64,11 @@ def people_routes(routes: Routes, shown: Shown, pages: Pages) -> None:
         elsewhere = misspelled(request, project)
         if elsewhere is not None:
             return elsewhere
-        found = await shown.to(request).combined.project(project)
+        combined = shown.to(request).combined
+        found = await combined.project(project)
         private = request.private("combined", project) or request.private(found.index, project)
         body = await pages.long_project(found, found.index == "local", "../../")
-        return page(private, body, lasting=lasting(found))
+        return page(private, body, lasting=lasting(found, combined))
 
     @routes.authorized_route(Action.READ, "/simple/<project>/<version>", index="local")
     async def release(request: CheddarRequest, project: str, version: str) -> Response:

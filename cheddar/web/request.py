@@ -336,19 +336,17 @@ class CheddarSite(Site):
         self.hot = hot
         self.turns = Turns(clock)
 
-    def answered(self, channel: Any, answered: Answered) -> None:
-        """Something was answered at once."""
-        self.note(channel.peer, self.clock.seconds(), answered)
-
     def startFactory(self) -> None:
         """Somebody listens."""
         super().startFactory()
         self.census.start()
+        self.hot.start()
 
     def stopFactory(self) -> None:
         """Nobody listens any more; connections may still be open."""
         super().stopFactory()
         self.census.stop()
+        self.hot.stop()
 
     def log(self, request: Any) -> None:
         """A request is answered."""

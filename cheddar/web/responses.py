@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
@@ -57,11 +57,13 @@ class Lasting:
     @ivar name: of the project that it tells of; None: all of them.
     @ivar until: or until this time, in seconds of the reactor's clock, if that is earlier.
     @ivar checked_at: what its C{Age} counts from; None where it has none.
+    @ivar asked: to be called now and then while it is given again; None: nobody wants to know.
     """
 
     name: str | None
     until: float = inf
     checked_at: float | None = None
+    asked: Callable[[], None] | None = None
 
 
 @frozen(kw_only=True)

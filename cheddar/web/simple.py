@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from attrs import define, evolve, field
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.internet.threads import deferToThreadPool
@@ -163,7 +165,7 @@ class SimplePages:
             headers=headers,
             compressed=self._rendered.compressed(root, choice, page),
             # Soon it will tell since when it is what it is.
-            lasting=lasting(project) if response.last_modified else None,
+            lasting=lasting(project, index) if response.last_modified else None,
         )
 
     def _age(self, project: Project) -> dict[str, str]:
@@ -178,9 +180,12 @@ class SimplePages:
         return await deferToThreadPool(self._reactor, self._pool, _render, project, root, self._address, choice)
 
 
-def lasting(project: Project) -> Lasting | None:
-    """How long what is said of a project stays so."""
-    return None if project.good_until is None else Lasting(project.name, project.good_until, project.checked_at)
+def lasting(project: Project, index: IIndex) -> Lasting | None:
+    """How long what an index says of a project stays so."""
+    if project.good_until is None:
+        return None
+    asked = partial(index.asked, project.name) if project.index == "remote" else None
+    return Lasting(project.name, project.good_until, project.checked_at, asked)
 
 
 def _sent_on(request: CheddarRequest, redirect: Response) -> Response:

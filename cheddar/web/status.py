@@ -72,6 +72,7 @@ def status_routes(
     @routes.authorized_route(Action.OBSERVE, "/metrics")
     async def counted(request: CheddarRequest) -> Response:
         _tell_states(upstreams)
+        request.site.hot.count()
         return Response(body=metrics.exposed(), content_type=CONTENT_TYPE_LATEST, headers=_FRESH)
 
 

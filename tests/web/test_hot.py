@@ -66,19 +66,19 @@ class Warm:
         """Ask on one connection, each time after the answer before: the answers, and which came over the short road."""
         return await deferToThread(self._exchange, requests)
 
+    @property
+    def hits(self) -> int:
+        """How many answers came over the short road."""
+        return int(site(self.cheddar).hot.given)
+
     def _exchange(self, requests: tuple[bytes, ...]) -> list[tuple[bytes, bool]]:
         answers = []
         with Client(self.cheddar.port) as client:
             for data in requests:
-                before = hits()
+                before = self.hits
                 client.send(data)
-                answers.append((whole(client, data), hits() > before))
+                answers.append((whole(client, data), self.hits > before))
         return answers
-
-
-def hits() -> float:
-    """How many answers came over the short road."""
-    return float(metrics.hot_answers._value.get())  # type: ignore[no-untyped-call]  # prometheus has no types there
 
 
 def whole(client: Client, data: bytes) -> bytes:
@@ -230,9 +230,9 @@ async def test_in_order(warm: Warm) -> None:
             client.send(b"".join(many))
             return [whole(client, data) for data in many]
 
-    before = hits()
+    before = warm.hits
     answers = await deferToThread(at_once)
-    assert hits() > before
+    assert warm.hits > before
     expected = [answer for answer, _ in await warm.exchange(*many)]
     assert list(map(undated, answers)) == list(map(undated, expected))
 
@@ -325,6 +325,19 @@ async def test_upstream_changes(warm: Warm) -> None:
         await deferLater(warm.reactor, 0.05, lambda: None)
 
 
+async def test_it_goes_on_being_wanted(warm: Warm) -> None:
+    """A listing is kept fresh as long as it is asked for, be it over the short road alone."""
+    data = request("GET", "/simple/spam/", Accept=JSON)
+    await warm.exchange(data, data)
+    await warm.later(hot.ASKED + 5)
+    asked_at = warm.clock.seconds()
+    ((_, hit),) = await warm.exchange(data)
+    assert hit
+    pages = warm.cheddar.service.store.pages
+    while (await pages.get("remote", "spam")).asked_at < asked_at:  # type: ignore[union-attr]  # it is there
+        await deferLater(warm.reactor, 0.02, lambda: None)
+
+
 async def test_a_store_that_says_nothing(warm: Warm) -> None:
     """Where it is not known whether something has changed, nothing is answered over the short road."""
     data = request("GET", "/simple/acme/")
@@ -349,12 +362,17 @@ async def test_log_and_metrics(warm: Warm, monkeypatch: pytest.MonkeyPatch) -> N
     before = metrics.requests.labels(*labels)._value.get()
     answers = await warm.exchange(data, data, data)
     assert [hit for _, hit in answers] == [False, True, True]
+    seconds = {"route": labels[1]}
+    observed = metrics.registry.get_sample_value("cheddar_http_request_seconds_count", seconds)
+    text = (await warm.cheddar.ask("GET", "/metrics")).body.decode()
     assert metrics.requests.labels(*labels)._value.get() == before + 3
+    assert metrics.registry.get_sample_value("cheddar_http_request_seconds_count", seconds) == (observed or 0) + 2
+    assert f'cheddar_http_requests_total{{method="GET",route="{labels[1]}",status="200"}} {before + 3}' in text
     other = data.replace(b"pip/26", b"uv/1").replace(b"10.1.2.3", b"10.9.9.9")
     ((_, hit),) = await warm.exchange(other)
     assert hit, "who asks is noted, and changes nothing"
     assert noted[0] == noted[1] == noted[2]
-    (peer, first), (_, last) = noted[0], noted[3]
+    (peer, first), (_, last) = noted[0], noted[-1]
     assert (peer, first.path, first.status) == ("127.0.0.1", b"/simple/acme/", 200)
     assert [(answered.agent, answered.forwarded) for answered in (first, last)] == [
         (b'pip/26 "x"', ("10.1.2.3",)),
