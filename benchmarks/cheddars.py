@@ -80,7 +80,11 @@ class Cheddar(Server):
 
     def environ(self) -> Mapping[str, str]:
         """Its settings."""
-        return {"CHEDDAR_VERSIONS_SHORT_TTL": str(KEPT_SECONDS), "CHEDDAR_PUBLIC_URL": self.address}
+        return {
+            "CHEDDAR_VERSIONS_SHORT_TTL": str(KEPT_SECONDS),
+            "CHEDDAR_PUBLIC_URL": self.address,
+            "CHEDDAR_ACCESS_LOG": "off",  # as nginx has it here
+        }
 
     @property
     def uploads(self) -> str:

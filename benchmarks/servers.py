@@ -28,6 +28,11 @@ LOOPBACK = {
 }
 
 
+def installed() -> dict[str, str]:
+    """The environment, in which Python keeps what it has compiled, as an installed program has it."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 @define(eq=False)
 class Server:
     """
@@ -121,7 +126,7 @@ class Server:
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
-                env={**os.environ, **LOOPBACK, "HOME": str(self.folder), **self.environ()},
+                env={**installed(), **LOOPBACK, "HOME": str(self.folder), **self.environ()},
             )
         if not self._ready:
             self._wait(self.address, (200, 301, 302, 303, 403, 404))
