@@ -75,7 +75,7 @@ def test_statuses_are_obeyed(stocked: Stocked, installer: Installer, client: str
     assert sealed.returncode != 0, output(sealed)
     assert "sealed" in output(sealed)
     assert "sealed" not in installer.installed()
-    requests = stocked.cheddar.log.read_text()
+    requests = stocked.cheddar.noted()
     assert "GET /local/files/attic/" in requests
     assert "GET /local/files/sealed/" not in requests, "it is not even told of the file"
 

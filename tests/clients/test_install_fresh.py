@@ -36,7 +36,7 @@ def busy(busy_on: Callable[[str], CheddarProcess], store: str) -> CheddarProcess
 
 def requests_of(cheddar: CheddarProcess, method: str, path: str) -> list[int]:
     """The statuses that requests for a path were answered with, from Cheddar's log."""
-    lines = re.findall(rf'"{method} {re.escape(path)} HTTP/1\.\d" (\d+) ', cheddar.log.read_text())
+    lines = re.findall(rf'"{method} {re.escape(path)} HTTP/1\.\d" (\d+) ', cheddar.noted())
     return [int(status) for status in lines]
 
 
@@ -160,9 +160,9 @@ def test_nothing_is_downloaded_to_resolve(
     prepared: CheddarProcess, bare: UpstreamProcess, tmp_path: Path, client: str
 ) -> None:
     """Upstream has no core metadata; Cheddar has made it out of small parts of the wheels."""
-    before, asked = prepared.log.stat().st_size, bare.log.stat().st_size
+    before, asked = len(prepared.noted()), bare.log.stat().st_size
     assert all(name in resolve(client, f"{prepared.url}simple/", tmp_path / name) for name in ("trunk", "branch"))
-    requests = re.findall(r'"(\w+) (\S+) HTTP/1\.\d"', prepared.log.read_text()[before:])
+    requests = re.findall(r'"(\w+) (\S+) HTTP/1\.\d"', prepared.noted()[before:])
     assert not [path for _, path in requests if path.endswith(".whl")], requests
     assert len({path for _, path in requests if path.endswith(".whl.metadata")}) == 3
     assert bare.log.read_text()[asked:] == "", "upstream is not asked again"

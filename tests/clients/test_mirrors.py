@@ -32,11 +32,11 @@ class Mirror:
             f"[mirror]\ndirectory = {self.folder}\nmaster = {self.cheddar.url.rstrip('/')}\nallow-non-https = true\n"
             "api-method = simple\nsimple-format = ALL\njson = true\nworkers = 2\nstop-on-error = true\n"
         )
-        read = len(self.cheddar.log.read_text())
+        read = len(self.cheddar.noted())
         done = run("bandersnatch", "-c", str(configuration), "mirror", home=self.folder.with_suffix(".home"))
         assert done.returncode == 0, output(done)
         assert "ERROR" not in output(done), output(done)
-        return ASKED.findall(self.cheddar.log.read_text()[read:])
+        return ASKED.findall(self.cheddar.noted()[read:])
 
     def files(self) -> dict[str, bytes]:
         """Every distribution file in the folder, by its name."""

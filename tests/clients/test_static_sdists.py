@@ -41,11 +41,11 @@ def cheddar(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def test_lockers_do_not_build(cheddar: CheddarProcess, tmp_path: Path, client: str) -> None:
     """A lock file is written of an sdist that cannot be built; uv reads the sdist, the others what is beside it."""
     locker: Locker = INSTALLERS[client](tmp_path)  # type: ignore[assignment]  # those of them that lock
-    before = len(cheddar.log.read_text())
+    before = len(cheddar.noted())
     lock = locker.lock(f"{cheddar.url}simple/", "known")
     assert "known" in lock
     assert "leaf" in lock
-    asked = cheddar.log.read_text()[before:]
+    asked = cheddar.noted()[before:]
     assert ("/known-1.0.tar.gz.metadata " in asked) == (client != "uv")
     if client != "poetry":  # which reads what it can of an sdist that it would have to build
         with pytest.raises(AssertionError, match="setuptools"):
@@ -69,10 +69,10 @@ def test_pip_does_not_build_what_it_passes_over(cheddar: CheddarProcess, tmp_pat
 def test_sdists_are_installed(cheddar: CheddarProcess, tmp_path: Path, client: str) -> None:
     """pip builds what it chose by its metadata; old ones build it to choose."""
     pip = Pip(client, tmp_path, {"PIP_NO_BUILD_ISOLATION": "0"})
-    before = len(cheddar.log.read_text())
+    before = len(cheddar.noted())
     done = pip.install(f"{cheddar.url}simple/", "good")
     assert done.returncode == 0, output(done)
     assert pip.installed() == {"good": "1.0", "leaf": "1.0"}
-    asked = cheddar.log.read_text()[before:]
+    asked = cheddar.noted()[before:]
     assert "/good-1.0.tar.gz " in asked
     assert client in OLD_PIPS or "/good-1.0.tar.gz.metadata " in asked

@@ -137,6 +137,6 @@ def test_revoked_is_refused_at_once(cheddar: CheddarProcess) -> None:
     assert "last used" in line
     assert cheddar.cheddar("token", "revoke", token_id).returncode == 0
     assert ask(cheddar.port, "GET", "/simple/acme-lib/", headers=login).status == 401
-    log = cheddar.log.read_text()
+    log = cheddar.noted()
     assert "published" in log, "the control: this is the log"
     assert text.split("_")[2] not in log

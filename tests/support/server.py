@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import attrs
@@ -167,6 +168,15 @@ class CheddarProcess:
             except OSError:
                 time.sleep(0.05)
         raise AssertionError(f"Cheddar did not answer in {seconds} s:\n{self.log.read_text()}")
+
+    def noted(self) -> str:
+        """The log, with the lines of all requests that were answered before: they are written some time later."""
+        mark, end = f"/noted-{token_hex(4)}", time.monotonic() + 20
+        ask(self.port, "GET", mark)
+        while mark not in (text := self.log.read_text()):
+            assert time.monotonic() < end, text
+            time.sleep(0.05)
+        return text
 
     def stop(self, seconds: float = 30) -> int:
         """Ask it to stop, and wait. @return: the exit status."""
