@@ -84,10 +84,10 @@ class Remembered(Generic[T]):
         """This is how it is now."""
         self._put(name, self._clock.seconds(), value)
 
-    def amend(self, name: str, value: T) -> None:
-        """This is what was known, with something added that the store does not tell of."""
+    def amend(self, name: str, before: T, value: T) -> None:
+        """C{before}, if it is still what is known, has something added that the store does not tell of."""
         known = self._known.get(name)
-        if known is not None:
+        if known is not None and known[1] is before:
             self._put(name, known[0], value)
 
     def changed(self, name: str | None) -> None:

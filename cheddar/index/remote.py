@@ -256,7 +256,7 @@ class RemoteIndex:
     def _note_request(self, name: str, page: CachedPage) -> None:
         now = self._clock.seconds()
         if not 0 <= now - page.asked_at < TOUCH_INTERVAL:
-            self._known.amend(name, evolve(page, asked_at=now))
+            self._known.amend(name, page, evolve(page, asked_at=now))
             self._pages.touch(self.name, name, now).addErrback(self._failed_behind, name)
 
     def _refresh_behind(self, name: str) -> None:

@@ -65,6 +65,7 @@ class PacedChannel(StrictChannel):
     peer: str = ""
     head: bytes = b""
     postponed: bytes = b""
+    _waits: bool = False
     counted_as: str | None = None
 
     head_since: float | None = None
@@ -89,24 +90,56 @@ class PacedChannel(StrictChannel):
     def dataReceived(self, data: bytes) -> None:
         """See L{HTTPChannel}. What was asked for before in the very same bytes is answered at once."""
         if self.postponed:
-            self.postponed += data
-            return
-        if self._between_requests():
-            data = self.site.hot.answer(self, data)
-            if not data:
-                self.resetTimeout()
-                return
-            if not self.site.turns.take():
-                self.postponed = data
-                self.site.turns.wait(self)
-                return
-        self._receive(data)
+            self._postpone(data)
+        elif self._between_requests():
+            self._begin(data, granted=False)
+        else:
+            self._receive(data)
 
     def go_on(self) -> None:
         """It is this connection's turn: see L{Turns<cheddar.web.turns.Turns>}."""
+        self._waits = False
+        if not self.postponed or self.stalled_since is not None:
+            return  # it is gone; or it comes again when its client reads
         data, self.postponed = self.postponed, b""
-        if data:
+        try:
+            self._networkProducer.resumeProducing()
+            self._begin(data, granted=True)
+        except Exception:  # noqa: BLE001  # as the reactor does where it reads itself
+            self._log.failure("A connection failed")
+            self.transport.abortConnection()
+
+    def _begin(self, data: bytes, granted: bool) -> None:
+        """
+        Requests begin here.
+
+        @param granted: whether this is the connection's turn.
+        """
+        if self.site.draining:
             self._receive(data)
+            return
+        more = True
+        while more:
+            if self.stalled_since is not None:
+                self._postpone(data)
+                return
+            data, more = self.site.hot.answer(self, data)
+            if not data:
+                self.resetTimeout()
+                return
+            if self.stalled_since is not None or not (granted or self.site.turns.take()):
+                self._postpone(data)
+                return
+            granted = False
+        self._receive(data)
+
+    def _postpone(self, data: bytes) -> None:
+        """What is to come is read when this is looked at: no client fills the memory with what it sends ahead."""
+        self.postponed += data
+        self._networkProducer.pauseProducing()
+        if self.stalled_since is None and not self._waits:
+            self._waits = True
+            self.site.turns.wait(self)
 
     def _receive(self, data: bytes) -> None:
         if self._between_requests():
@@ -127,8 +160,6 @@ class PacedChannel(StrictChannel):
             and vars(self).get("_HTTPChannel__first_line", 1) == 1
             and self.persistent
             and self.head_since is None
-            and self.stalled_since is None
-            and not self.site.draining
         )
 
     def give(self, head: bytes, body: bytes) -> None:
@@ -150,11 +181,11 @@ class PacedChannel(StrictChannel):
             transport.write(body[sent - len(head) :])
 
     def requestDone(self, request: Any) -> None:
-        """See L{HTTPChannel}. What has come of the next request meanwhile begins to count now."""
-        pending = bool(self._dataBuffer)
-        if pending and self.persistent:
-            self.head_since = self.site.clock.seconds()
+        """See L{HTTPChannel}. What has come behind it waits for its turn: one piece may have a thousand requests."""
         super().requestDone(request)
+        if self._busyReceiving and self._buffer and self.persistent and not self.requests:
+            waiting, self._buffer = self._buffer, b""
+            self._postpone(waiting)
 
     def allHeadersReceived(self) -> None:
         """See L{HTTPChannel}."""
@@ -172,18 +203,23 @@ class PacedChannel(StrictChannel):
         """See L{HTTPChannel}: the client does not take what is sent. What it has sent meanwhile waits."""
         if self.stalled_since is None:
             self.stalled_since = self.site.clock.seconds()
-        # Twisted stops reading, and goes on answering what it has read: a thousand requests fit into one piece.
-        self.paused = True
         super().pauseProducing()
+        # Twisted reads on while a request is under way, and keeps all of that.
+        self._networkProducer.pauseProducing()
 
     def resumeProducing(self) -> None:
         """See L{HTTPChannel}."""
         self.stalled_since = None
-        self.paused = False
         super().resumeProducing()
-        if self._buffer and not self._busyReceiving:
-            waiting, self._buffer = self._buffer, b""
-            self.dataReceived(waiting)
+        if self.postponed:
+            self._postpone(b"")
+        elif self._handlingRequest and not self._has_enough():
+            self._networkProducer.resumeProducing()
+
+    def _has_enough(self) -> bool:
+        """Whether no more is to be read while a request is under way."""
+        waits = any(request.waits for request in self.requests[-1:])
+        return waits or sum(map(len, self._dataBuffer)) > self._optimisticEagerReadSize
 
     def takes_descriptors(self) -> bool:
         """Whether bytes of an open file can go straight to the client."""

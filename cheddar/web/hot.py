@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from functools import lru_cache
 from time import perf_counter, time
 from typing import Any
 
@@ -55,10 +56,10 @@ _ASIDE = re.compile(
 )
 _AGENT = re.compile(rb"\r\nuser-agent:([^\r]*)", re.IGNORECASE)
 _FORWARDED = re.compile(rb"\r\nx-forwarded-for:([^\r]*)", re.IGNORECASE)
-#: Clients for which the words of the log are kept with an answer.
-_MOST_NOTED = 64
-#: A head with more of them may have too many headers.
-_MOST_ASIDE = 16
+#: So many answers are given at once on one connection.
+AT_ONCE = 4
+#: Bytes that an answer costs besides its head and its body.
+_OVERHEAD = 1200
 #: Headers whose presence sends a request over the long road, whatever else it has.
 _LONG = (b"authorization", b"content-length", b"transfer-encoding", b"expect", b"upgrade", b"if-unmodified-since")
 
@@ -96,19 +97,6 @@ class Kept:
     seconds: float = 0.0
     _head: bytes = b""
     _head_at: tuple[int, int] = (0, 0)
-    _noted: dict[tuple[bytes, tuple[bytes, ...]], Answered] = field(factory=dict, init=False)
-
-    def to(self, head: bytes) -> Answered:
-        """How it is noted for a head that has other lines that are only noted."""
-        agent = _AGENT.search(head)
-        noted = (agent[1].strip(b" \t") if agent else b"", tuple(_FORWARDED.findall(head)))
-        found = self._noted.get(noted)
-        if found is None:
-            if len(self._noted) >= _MOST_NOTED:
-                self._noted.clear()
-            forwarded = tuple(value.strip(b" \t").decode("latin-1") for value in noted[1])
-            found = self._noted[noted] = self.answered.to(noted[0], forwarded)
-        return found
 
     def head(self, now: float) -> bytes:
         """The head, as of now."""
@@ -150,25 +138,31 @@ class HotAnswers:
 
     # The road.
 
-    def answer(self, channel: Any, data: bytes) -> bytes:
+    def answer(self, channel: Any, data: bytes) -> tuple[bytes, bool]:
         """
-        Answer the requests that C{data} begins with, as long as they are known.
+        Answer the requests that C{data} begins with, as long as they are known; not many of them, as others wait.
 
         @param channel: has no request under way, and nothing of one that has come before.
-        @return: what is left for the long road.
+        @return: what is left, and whether the next of it may be known too.
         """
         began = self._clock.seconds()
+        left = AT_ONCE
         while data and self._changes.heard():
+            if not left or channel.stalled_since is not None:
+                return data, True
+            left -= 1
             end = data.find(_END) + len(_END)
             head = data if end == len(data) else data[:end]
             kept = self._kept.get(head)
             answered = None if kept is None else kept.answered
             if kept is None:
+                if len(head) > min(LONGEST, channel.totalHeadersSize) or head.count(b"\r\n") - 2 > channel.maxHeaders:
+                    break
                 key, aside = _ASIDE.subn(b"", head)
-                kept = self._kept.get(key) if 0 < aside <= _MOST_ASIDE else None
+                kept = self._kept.get(key) if aside else None
                 if kept is None:
                     break
-                answered = kept.to(head)
+                answered = _noted(kept.answered, *_client(head))
             if not kept.since <= began < kept.until:
                 self._drop(kept.key)
                 break
@@ -184,9 +178,7 @@ class HotAnswers:
                 kept.asked_at = began
                 kept.asked()
             data = data[end:]
-            if channel.stalled_since is not None:
-                break
-        return data
+        return data, False
 
     def count(self) -> None:
         """Note in the metrics what was answered since this was called last: once for many costs what one costs."""
@@ -227,9 +219,7 @@ class HotAnswers:
             return
         if not _may_be_kept(request, now):
             return
-        key, aside = _ASIDE.subn(b"", request.head)
-        if aside > _MOST_ASIDE:
-            return
+        key = _ASIDE.sub(b"", request.head)
         start, middle, rest = _parts(request)
         kept = Kept(
             key=key,
@@ -241,7 +231,7 @@ class HotAnswers:
             rest=rest,
             checked_at=lasting.checked_at if request.responseHeaders.hasHeader(b"age") else None,
             body=body,
-            answered=Answered.of(request),
+            answered=Answered.of(request).to(b"", ()),
             count=request.counter(request.route).inc,
             duration=metrics.request_seconds.labels(request.route),
             asked=lasting.asked,
@@ -250,7 +240,7 @@ class HotAnswers:
         self._drop(key)
         self._kept[key] = kept
         self._of[lasting.name].add(key)
-        self._head_bytes += len(key)
+        self._head_bytes += len(key) + _OVERHEAD
         self._bodies[id(body)] += 1
         if self._bodies[id(body)] == 1:
             self._body_bytes += len(body)
@@ -265,7 +255,7 @@ class HotAnswers:
         heads.discard(head)
         if not heads:
             del self._of[kept.name]
-        self._head_bytes -= len(head)
+        self._head_bytes -= len(head) + _OVERHEAD
         self._bodies[id(kept.body)] -= 1
         if not self._bodies[id(kept.body)]:
             del self._bodies[id(kept.body)]
@@ -298,8 +288,23 @@ class HotAnswers:
 _served = metrics.pages_served.labels("memory")
 
 
+@lru_cache(maxsize=1024)
+def _noted(answered: Answered, agent: bytes, forwarded: tuple[bytes, ...]) -> Answered:
+    """How an answer is noted that is given to another client."""
+    return answered.to(agent, tuple(value.decode("latin-1") for value in forwarded))
+
+
+def _client(head: bytes) -> tuple[bytes, tuple[bytes, ...]]:
+    """What a client calls itself, and what proxies say of where it is."""
+    agent = _AGENT.search(head)
+    forwarded = tuple(value.strip(b" \t") for value in _FORWARDED.findall(head))
+    return agent[1].strip(b" \t") if agent else b"", forwarded
+
+
 def _may_be_kept(request: Any, now: float) -> bool:
     headers = request.requestHeaders
+    if b"?" in request.uri:
+        return False  # clients could make up more and more
     if not request.head or len(request.head) > LONGEST or not request.route:
         return False
     if request.method not in (b"GET", b"HEAD") or request.code not in (200, 304) or request.clientproto != b"HTTP/1.1":

@@ -77,13 +77,15 @@ def people_routes(routes: Routes, shown: Shown, pages: Pages) -> None:
         name, version = normalize(project), normalize_version(version)
         files, metadata = await shown.to(request).local.release_metadata(name, version)
         private = request.private("local", name)
+        # What could not be read now may be there behind the next request.
+        known = Lasting(name) if metadata is not None else None
         if as_json(request):
             body = legacy_json.release(name, version, files, metadata)
-            return page(private, body, "application/json", Lasting(name))
+            return page(private, body, "application/json", known)
         description = await pages.render_description(metadata) if metadata is not None else None
         root = "../" * (request.path.count(b"/") - 1)
         body = pages.release(name, version, files, metadata, description, root)
-        return page(private, body, lasting=Lasting(name))
+        return page(private, body, lasting=known)
 
     # hatch and flit print these addresses, below the one they uploaded to, for people to look at.
     @routes.authorized_route(Action.READ, "/<any(pypi, legacy):base>/<project>/")

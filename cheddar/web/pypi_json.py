@@ -37,7 +37,7 @@ class Documents:
         body = await deferToThreadPool(
             self._reactor, self._pool, pypi_json.render_project, project, metadata, self._address
         )
-        return self._page(request, body, project)
+        return self._page(request, body, project, metadata)
 
     async def release(self, request: CheddarRequest, name: str, version: str) -> Response:
         """C{/pypi/<project>/<version>/json}. [NotFound, UpstreamUnavailable, UpstreamBroken]"""
@@ -46,7 +46,9 @@ class Documents:
         if version not in project.versions:
             raise NotFound(f"{name} has no release {version}.")
         metadata = await self._metadata(indexes, project, version)
-        return self._page(request, pypi_json.render_release(project, version, metadata, self._address), project)
+        return self._page(
+            request, pypi_json.render_release(project, version, metadata, self._address), project, metadata
+        )
 
     async def _metadata(self, indexes: Indexes, project: Project, version: str) -> CoreMetadata | None:
         """What a release's files say of it; None where none of them says anything that can be had now."""
@@ -67,7 +69,7 @@ class Documents:
                 continue
         return None
 
-    def _page(self, request: CheddarRequest, body: bytes, project: Project) -> Response:
+    def _page(self, request: CheddarRequest, body: bytes, project: Project, metadata: CoreMetadata | None) -> Response:
         private = request.private("combined", project.name) or request.private(project.index, project.name)
         headers = {
             "Cache-Control": f"{'private' if private else 'public'}, max-age=0, must-revalidate",
@@ -77,8 +79,8 @@ class Documents:
         if project.index == "local":
             # bandersnatch takes a document without it, or with a lower one than the list promised, for an old copy.
             headers["X-PyPI-Last-Serial"] = str(project.serial)
-        # What upstream's metadata says may be missing now, and here behind the next request.
-        lasting = Lasting(project.name) if project.index == "local" else None
+        # What metadata says may be missing now, and here behind the next request.
+        lasting = Lasting(project.name) if project.index == "local" and metadata is not None else None
         return Response(
             body=body, content_type="application/json", etag=page_etag(body), headers=headers, lasting=lasting
         )

@@ -23,6 +23,9 @@ _UNWELCOME_IN_PATH = (b"%2f", b"%5c", b"%00", b"\\", b"\0", b"/%2e", b"/.")
 #: The one name with a dot before it (RFC 8615).
 _WELL_KNOWN = b"/.well-known"
 
+#: Digits of a Content-Length. Python refuses to read numbers of some thousands.
+_LONGEST_LENGTH = 19
+
 _REASONS = {
     400: b"Bad Request",
     408: b"Request Timeout",
@@ -90,6 +93,10 @@ class StrictChannel(HTTPChannel):
             return False
         if self._receivedHeaderCount >= self.maxHeaders:
             self.answer_and_end(431)
+            return False
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length" and len(value.strip(b" \t")) > _LONGEST_LENGTH:
+            self.answer_and_end(400, b"no body is that long")
             return False
         return bool(super().headerReceived(line))
 

@@ -57,8 +57,10 @@ class Turns:
     def _next(self) -> None:
         self._looking = False
         self._begun = 0
-        for _ in range(min(MOST, len(self._waiting))):
-            self._begun += 1
-            self._waiting.popleft().go_on()
-        if self._waiting or self._begun >= _COUNTED_FROM:
-            self._look()
+        try:
+            for _ in range(min(MOST, len(self._waiting))):
+                self._begun += 1
+                self._waiting.popleft().go_on()
+        finally:
+            if self._waiting or self._begun >= _COUNTED_FROM:
+                self._look()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from attrs import define, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from zope.interface.verify import verifyObject
 
@@ -144,3 +144,19 @@ async def test_when_it_was_asked(under_test: StoreUnderTest, reactor: Any) -> No
     assert seen_at is not None
     await store.stop()
     assert store.changes.seen_at() is None
+
+
+async def test_a_change_that_nobody_waits_for(store: IStore, reactor: Any) -> None:
+    """Who gives up waiting for a change does not undo it, and it is told."""
+    heard = Heard()
+    store.changes.watch(heard)
+    while store.changes.seen_at() is None:
+        await deferLater(reactor, 0.01, lambda: None)
+    heard.names.clear()
+    changing = store.pages.put("remote", "spam", listing())
+    changing.addErrback(lambda failure: failure.trap(CancelledError))
+    changing.cancel()
+    await changing
+    while await store.pages.get("remote", "spam") is None:
+        await deferLater(reactor, 0.01, lambda: None)
+    assert "spam" in heard.names

@@ -141,8 +141,11 @@ async def test_bounds() -> None:
     for name in ("x", "y", "x", "z"):
         await values.find(name, store.read)
     assert (values.last("x"), values.last("y"), values.last("z")) == ("12345", None, "12345")
-    values.amend("x", "123")
-    values.amend("y", "123")
+    known = values.last("x")
+    values.amend("x", "".join(["1", "2345"]), "1")
+    assert values.last("x") is known, "it was another value, though it looks the same"
+    values.amend("x", known or "", "123")
+    values.amend("y", "12345", "123")
     assert (values.last("x"), values.last("y")) == ("123", None)
     values.keep("y", "12")
     assert values.last("z") == "12345"

@@ -176,6 +176,7 @@ KEPT_OUT: dict[str, bytes] = {
     "a wrong Host": request("GET", "/simple/acme/", Host="a b"),
     "health": request("GET", "/health/live"),
     "metrics": request("GET", "/metrics"),
+    "a query": request("GET", "/simple/acme/?x"),
     "a long head": request("GET", "/simple/acme/", X_Long="x" * hot.LONGEST),
 }
 
@@ -350,7 +351,7 @@ async def test_a_store_that_says_nothing(warm: Warm) -> None:
 
 async def test_log_and_metrics(warm: Warm, monkeypatch: pytest.MonkeyPatch) -> None:
     """The log has a line for each request, and the metrics count them, whichever road they take."""
-    data = request("GET", "/simple/acme/?token=secret", User_Agent='pip/26 "x"', X_Forwarded_For="10.1.2.3")
+    data = request("GET", "/simple/acme/", User_Agent='pip/26 "x"', X_Forwarded_For="10.1.2.3")
     noted: list[tuple[str, Answered]] = []
 
     class Log:
@@ -378,17 +379,33 @@ async def test_log_and_metrics(warm: Warm, monkeypatch: pytest.MonkeyPatch) -> N
         (b'pip/26 "x"', ("10.1.2.3",)),
         (b'uv/1 "x"', ("10.9.9.9",)),
     ]
+    bare = request("GET", "/simple/acme/")
+    ((_, hit),) = await warm.exchange(bare)
+    assert hit
+    assert (noted[-1][1].agent, noted[-1][1].forwarded) == (b"", ()), "nobody is taken for another"
     assert last.line("[now]", "10.9.9.9") == first.line("[now]", "10.9.9.9").replace("pip/26", "uv/1")
+
+
+async def test_heads_that_are_too_large(warm: Warm) -> None:
+    """What is only noted counts for the bounds of a head all the same."""
+    data = request("GET", "/simple/acme/")
+    await warm.exchange(data, data)
+    for more, status in ((b"Via: x\r\n" * 140, b"431"), (b"User-Agent: " + b"x" * 60_000 + b"\r\n", b"431")):
+        ((answer, hit),) = await warm.exchange(data[:-2] + more + b"\r\n")
+        assert not hit
+        assert answer.startswith(b"HTTP/1.1 " + status)
+    ((_, hit),) = await warm.exchange(data[:-2] + b"Via: x\r\n" * 20 + b"\r\n")
+    assert hit, "the control"
 
 
 async def test_a_bound(warm: Warm, monkeypatch: pytest.MonkeyPatch) -> None:
     """Heads that clients make up without end push out the oldest, and no more is counted than is kept."""
     kept = site(warm.cheddar).hot
-    monkeypatch.setattr(hot, "MOST_HEADS", 4000)
+    monkeypatch.setattr(hot, "MOST_HEADS", 38_500)
     requests = [request("GET", "/simple/acme/", X_Made_Up=str(number)) for number in range(100)]
     await warm.exchange(*requests)
-    assert 20 < len(kept._kept) < 90
-    assert kept._head_bytes == sum(map(len, kept._kept)) <= 4000
+    assert len(kept._kept) == 30
+    assert 0 < kept._head_bytes <= hot.MOST_HEADS
     assert kept._body_bytes == sum({id(answer.body): len(answer.body) for answer in kept._kept.values()}.values())
     (_, first), (_, last) = await warm.exchange(requests[0], requests[99])
     assert (first, last) == (False, True)

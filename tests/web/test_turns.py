@@ -106,3 +106,67 @@ async def test_a_crowd(cheddar: CheddarHere, reactor: Any, monkeypatch: Any) -> 
     assert max(ticks) > 0, "some had to wait"
     while site(cheddar).census.channels:
         await deferLater(reactor, 0.01, lambda: None)
+
+
+async def test_one_that_fails(cheddar: CheddarHere, reactor: Any, nothing_left_behind: list[Any]) -> None:
+    """A connection that fails when its turn has come is closed; the others, before it and behind it, are answered."""
+    waiting = site(cheddar).turns
+
+    class Failing:
+        def go_on(self) -> None:
+            raise RuntimeError("CANARY")
+
+    def burst() -> list[int]:
+        clients = [Client(cheddar.port) for _ in range(6)]
+        reactor.callFromThread(waiting.wait, Failing())
+        for client in clients:
+            client.send(request("GET", "/health/live"))
+        statuses = [client.answer()[0] for client in clients]
+        for client in clients:
+            client.socket.close()
+        return statuses
+
+    assert await deferToThread(burst) == [200] * 6
+    while site(cheddar).census.channels:
+        await deferLater(reactor, 0.01, lambda: None)
+    nothing_left_behind.clear()
+
+
+async def test_much_on_one_connection(cheddar: CheddarHere, reactor: Any) -> None:
+    """
+    A connection with hundreds of requests in one piece has one of them answered in a turn: others do not wait for all
+    of them. What it sends ahead is read when it is its turn, and no more than some pieces of it are kept.
+    """
+    count = 900
+    data = request("GET", "/nothing") * count
+
+    def many() -> list[int]:
+        with Client(cheddar.port) as client:
+            client.send(data)
+            return [client.answer()[0] for _ in range(count)]
+
+    asking = deferToThread(many)
+    most = 0
+    while not asking.called:
+        for channel in site(cheddar).census.channels:
+            most = max(most, len(channel.postponed) + len(channel._buffer) + sum(map(len, channel._dataBuffer)))
+        await deferLater(reactor, 0, lambda: None)
+    assert await asking == [404] * count
+    assert 1000 < most <= 2 * 65536
+    while site(cheddar).census.channels:
+        await deferLater(reactor, 0.01, lambda: None)
+
+
+async def test_a_length_that_is_no_number(cheddar: CheddarHere, reactor: Any) -> None:
+    """Python reads no number of thousands of digits: such a Content-Length is refused like any other wrong one."""
+
+    def long() -> tuple[int, int]:
+        with Client(cheddar.port) as client, Client(cheddar.port) as other:
+            client.send(request("GET", "/health/live", Content_Length="1" * 5000))
+            status = client.answer()[0]
+            other.send(request("GET", "/health/live"))
+            return status, other.answer()[0]
+
+    assert await deferToThread(long) == (400, 200)
+    while site(cheddar).census.channels:
+        await deferLater(reactor, 0.01, lambda: None)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from attrs import define, field
 
 from cheddar.deferreds import returns_deferred
+from cheddar.errors import StoreUnavailable
 from cheddar.store.changes import EVERYTHING, KEPT
 from cheddar.store.redis import keys
 from cheddar.store.redis.connection import RedisConnection
@@ -41,9 +42,14 @@ class RedisChanges:
     @returns_deferred
     async def new(self) -> Iterable[str]:
         """What was changed since this was asked, and L{EVERYTHING} where nobody knows any more. [StoreUnavailable]"""
-        read = await self._connection.script(
-            _READ, (keys.CHANGES, keys.CHANGE_NUMBER), (str(self._known or 0), str(KEPT))
-        )
+        try:
+            read = await self._connection.script(
+                _READ, (keys.CHANGES, keys.CHANGE_NUMBER), (str(self._known or 0), str(KEPT))
+            )
+        except StoreUnavailable:
+            # Another server may answer next, which has not got all that this one had.
+            self._known = None
+            raise
         number, *names = read.decode().split("\n")
         first = self._known is None
         self._known = int(number)

@@ -16,7 +16,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from cheddar import metrics
-from cheddar.deferreds import returns_deferred
+from cheddar.deferreds import returns_deferred, shielded
 from cheddar.errors import CheddarError, NoRoom, StoreUnavailable
 from cheddar.store.changes import EVERYTHING
 from cheddar.store.sqlite.schema import migrate
@@ -97,9 +97,14 @@ class Database:
         changing: Deferred[tuple[T, Iterable[str]]] = deferToThreadPool(
             self._reactor, self._writing, self._guarded, self._change, work, durable, give_up
         )
-        result, changed = await changing
-        self._tell(changed)
-        return result
+
+        def tell(outcome: tuple[T, Iterable[str]]) -> T:
+            result, changed = outcome
+            self._tell(changed)
+            return result
+
+        # Whoever gives up waiting does not undo it, and it is to be told.
+        return await shielded(changing.addCallback(tell))
 
     def changed(self) -> Deferred[Iterable[str]]:
         """What other processes have changed since this was asked, and L{EVERYTHING} where nobody knows any more."""
@@ -190,9 +195,10 @@ class Database:
         version = _version_of_others(connection)
         if version == self._version:
             return ()
-        # In this order: what comes in between is told twice.
+        # In this order: what comes in between is told twice, and what could not be read is asked for again.
+        changed = self._untold(connection)
         self._version = version
-        return self._untold(connection)
+        return changed
 
     def _untold(self, connection: sqlite3.Connection) -> Iterable[str]:
         told = self._told
@@ -200,7 +206,9 @@ class Database:
             "SELECT number, name FROM changes WHERE number > ? ORDER BY number", (told,)
         ).fetchall()
         if not rows:
-            return ()
+            self._told = connection.execute("SELECT coalesce(max(number), 0) FROM changes").fetchone()[0]
+            # Fewer than before: a backup was put in its place.
+            return () if self._told == told else (EVERYTHING,)
         self._told = rows[-1][0]
         # The oldest are forgotten.
         return (EVERYTHING,) if rows[0][0] > told + 1 else [name for _, name in rows]
