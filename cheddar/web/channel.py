@@ -211,6 +211,8 @@ class PacedChannel(StrictChannel):
         """See L{HTTPChannel}."""
         self.stalled_since = None
         super().resumeProducing()
+        if self.stalled_since is not None:
+            return  # so soon, by what was written now
         if self.postponed:
             self._postpone(b"")
         elif self._handlingRequest and not self._has_enough():

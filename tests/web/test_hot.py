@@ -262,7 +262,9 @@ async def test_a_reader_that_does_not_read(warm: Warm) -> None:
         return client
 
     client = await deferToThread(send_and_wait)
-    (channel,) = [channel for channel in site(warm.cheddar).census.channels if channel.stalled_since is not None]
+    (channel,) = site(warm.cheddar).census.channels
+    while channel.stalled_since is None:
+        await deferLater(warm.reactor, 0.02, lambda: None)
     transport = channel.transport
     waiting = len(transport.dataBuffer) + sum(map(len, transport._tempDataBuffer))
     assert waiting < 2 * 65536 + len(answer)

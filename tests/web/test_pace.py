@@ -170,3 +170,42 @@ async def test_slow_connections_slow_nobody(cheddar: CheddarHere, reactor: Any) 
     assert (time.monotonic() - begun) / 20 < 0.3, "the deadline of 100 ms, with room for a busy machine"
     for client in crowd:
         client.socket.close()
+
+
+async def test_who_sends_ahead_fills_no_memory(cheddar: CheddarHere, reactor: Any) -> None:
+    """
+    A client that takes nothing of a large answer is not read from meanwhile, however much it sends; and what it has
+    sent is answered in order when it reads.
+    """
+    filename, content = make_wheel("big", "1.0", size=30_000_000)
+    assert (await cheddar.upload(filename, content)).status == 200
+    ahead = request("GET", "/health/live", X_Long="x" * 1000)
+
+    def send_and_read() -> tuple[int, int, list[int]]:
+        with Client(cheddar.port) as client:
+            client.send(request("GET", f"/local/{filename}"))
+            client.socket.setblocking(False)
+            sent, waiting = 0, b""
+            for _ in range(200):
+                waiting = waiting or ahead * 100
+                try:
+                    count = client.socket.send(waiting)
+                except BlockingIOError:
+                    time.sleep(0.005)
+                    continue
+                sent += count
+                waiting = waiting[count:]
+            most = max(
+                len(channel.postponed) + len(channel._buffer) + sum(map(len, channel._dataBuffer))
+                for channel in site(cheddar).census.channels
+            )
+            client.socket.settimeout(20)
+            assert len(client.answer()[2]) == len(content)
+            whole = sent // len(ahead)
+            return sent, most, [client.answer()[0] for _ in range(whole)]
+
+    sent, most, statuses = await deferToThread(send_and_read)
+    assert sent > 300_000, "the kernel has taken this much"
+    assert most <= 3 * 65536
+    assert set(statuses) == {200}
+    await until(reactor, lambda: not site(cheddar).census.channels)
