@@ -493,3 +493,26 @@ async def test_large_project(store: RedisStore) -> None:
     for number in range(40):
         await store.projects.put_file("spam", "spam", File(f"spam-1.{number}.tar.gz", f"1.{number}"))
     assert len((await store.projects.project("spam")).files) == 40
+
+
+async def test_another_server_in_its_place(store: RedisStore, server: RedisServer, reactor: Any) -> None:
+    """
+    After Redis did not answer, another one may be there that has not got all changes: whoever keeps something hears
+    that everything has changed, though the number of changes is what it was.
+    """
+    heard: list[str | None] = []
+    while store.changes.seen_at() is None:
+        await deferLater(reactor, 0.02, lambda: None)
+    store.changes.watch(heard.append)
+    await store.pages.put("remote", "spam", listing())
+    while heard.count("spam") < 2:  # once from here, once from there
+        await deferLater(reactor, 0.02, lambda: None)
+    assert None not in heard
+    server.stop()
+    while store.changes.heard():
+        await deferLater(reactor, 0.05, lambda: None)
+    with pytest.raises(StoreUnavailable):
+        await store.check()
+    server.cont()
+    while None not in heard:
+        await deferLater(reactor, 0.02, lambda: None)

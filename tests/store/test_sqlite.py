@@ -380,3 +380,16 @@ os.kill(os.getpid(), signal.SIGKILL)
     await again.start()
     assert await again.accounts.user_names() == ("ann",)
     await again.stop()
+
+
+async def test_a_backup_in_its_place(store: SQLiteStore, path: Path, tmp_path: Path) -> None:
+    """Whoever keeps something of what was there before a backup was put back hears that everything has changed."""
+    await store.pages.put("remote", "spam", listing())
+    with closing(sqlite3.connect(tmp_path / "backup")) as backup, closing(sqlite3.connect(path)) as live:
+        live.backup(backup)
+        await store.pages.put("remote", "ham", listing("ham"))
+        assert await store._database.changed() == (), "this process knows what it has done itself"
+        backup.backup(live)
+    assert await store.pages.get("remote", "ham") is None, "the control: the backup is in place"
+    assert tuple(await store._database.changed()) == ("",)
+    assert await store._database.changed() == ()
