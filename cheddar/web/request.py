@@ -86,7 +86,7 @@ class CheddarRequest(Request):
         super().__init__(channel, *args, **kwargs)
         # Twisted sets this no sooner than it processes the request; its client may leave before that.
         self.site = channel.site
-        self.peer: str = channel.peer
+        self.peer: str = getattr(channel, "peer", "")
 
     @cached_property
     def client_address(self) -> str:

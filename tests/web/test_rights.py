@@ -363,7 +363,7 @@ async def test_reserved_names_are_for_who_has_them(settings: Settings, reactor: 
 async def test_what_another_node_says_counts_within_a_second(
     people: People, reactor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Roles that the command gives, beside the running server: for changes at once, for reading a second later."""
+    """Roles that the command gives, beside the running server: for changes at once, for reading within a second."""
     rights = people.server.service.store.rights
     assert (await people.upload("ann", "demo")).status == 200
     assert (await people.upload("bob", "demo", "1.1")).status == 403
@@ -372,9 +372,7 @@ async def test_what_another_node_says_counts_within_a_second(
     assert await people.statuses("GET", "/simple/demo/", ("", "ann")) == [200, 200]
     assert (await people.upload("bob", "demo", "1.1")).status == 200
     await rights.put(Right("ann", Role.READER, "demo"))
-    assert await people.statuses("GET", "/simple/demo/", ("", "ann")) == [200, 200], "as it was a moment ago"
-    monkeypatch.undo()
-    await deferLater(reactor, known_rights.BELIEF + 0.1)
+    await deferLater(reactor, 1.0)
     assert await people.statuses("GET", "/simple/demo/", ("", "ann")) == [404, 200]
 
 

@@ -9,6 +9,7 @@ from cheddar.deferreds import returns_deferred
 from cheddar.errors import NotFound
 from cheddar.interfaces import IAccountStore
 from cheddar.model import User
+from cheddar.store.changes import EVERYTHING
 from cheddar.store.redis import keys
 from cheddar.store.redis.connection import RedisConnection
 from cheddar.store.redis.rights import KEYS
@@ -84,7 +85,9 @@ class RedisAccounts:
     @returns_deferred
     async def put_user(self, user: User) -> None:
         """Add a user, or replace it; one who is new begins without roles."""
-        await self._connection.change(_PUT, (*KEYS, *_keys(user.name)), (user.name, keys.TOKEN, user.password))
+        await self._connection.change(
+            _PUT, (*KEYS, *_keys(user.name)), (user.name, keys.TOKEN, user.password), EVERYTHING
+        )
 
     @returns_deferred
     async def replace_password(self, name: str, old: str, new: str) -> bool:
@@ -97,7 +100,7 @@ class RedisAccounts:
         Remove a user, what it was granted, its tokens, its roles and its place in groups. @return: whether there was
         one.
         """
-        return bool(await self._connection.change(_REMOVE, (*KEYS, *_keys(name)), (name, keys.TOKEN)))
+        return bool(await self._connection.change(_REMOVE, (*KEYS, *_keys(name)), (name, keys.TOKEN), EVERYTHING))
 
     @returns_deferred
     async def grants(self, user: str) -> tuple[str, ...]:

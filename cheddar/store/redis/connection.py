@@ -26,7 +26,6 @@ from twisted.python.threadpool import ThreadPool
 from cheddar import metrics
 from cheddar.deferreds import returns_deferred
 from cheddar.errors import CheddarError, Invalid, NoRoom, StoreUnavailable
-from cheddar.store.changes import EVERYTHING
 from cheddar.store.redis.address import Address
 
 P = ParamSpec("P")
@@ -116,16 +115,17 @@ class RedisConnection:
         """One Lua script, by its digest where the server has it: all of it happens or nothing."""
         return await self._ask(lambda pool: pool.handler.eval(text, tuple(keys), tuple(arguments)))
 
-    async def change(self, text: str, keys: Sequence[str], arguments: Sequence[str], name: str = EVERYTHING) -> Any:
+    async def change(self, text: str, keys: Sequence[str], arguments: Sequence[str], *names: str) -> Any:
         """
         A script that changes what readers see.
 
-        @param name: the project that it changes; told whatever becomes of it, as a reply may be lost on its way.
+        @param names: the projects that it changes, and L{EVERYTHING} where it changes roles; told whatever becomes of
+            it, as a reply may be lost on its way.
         """
         try:
             return await self.script(text, keys, arguments)
         finally:
-            self._tell((name,))
+            self._tell(names)
 
     async def names(self, beginning: str) -> tuple[str, ...]:
         """The keys that begin so and go on, sorted; C{beginning} has nothing that C{MATCH} takes for a pattern."""

@@ -15,6 +15,7 @@ from cheddar.errors import AlreadyExists, Founded, Invalid, NotFound, StoreUnava
 from cheddar.formats.records import assemble_project, dump_file, dump_status, load_files, load_status
 from cheddar.interfaces import IProjectStore
 from cheddar.model import File, Listed, Project, ProjectList, Release, Role, Selector
+from cheddar.store.changes import EVERYTHING
 from cheddar.store.marks import keep_marks, refuse_closed
 from cheddar.store.redis import keys, scripts
 from cheddar.store.redis.connection import RedisConnection
@@ -170,7 +171,10 @@ class RedisProjects:
         return tuple(releases)
 
     async def _change(self, script: str, project: str, *words: str) -> object:
-        return await self._connection.change(script, _keys(project), (project, *words), project)
+        # A founder's role comes with the first file, and all roles go with the name.
+        founded = script == scripts.ADD_FILE and len(words[-1]) > 1
+        told = (project, EVERYTHING) if founded or script == scripts.RELEASE_NAME else (project,)
+        return await self._connection.change(script, _keys(project), (project, *words), *told)
 
     async def _read(self, name: str) -> Project | None:
         read = await self._connection.script(scripts.READ_PROJECT, _keys(name), (name,))

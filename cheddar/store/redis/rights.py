@@ -8,6 +8,7 @@ from zope.interface import implementer
 from cheddar.deferreds import returns_deferred
 from cheddar.interfaces import IRightsStore
 from cheddar.model import Right, Rights, Role
+from cheddar.store.changes import EVERYTHING
 from cheddar.store.redis import keys, rights_scripts
 from cheddar.store.redis.connection import RedisConnection
 
@@ -61,7 +62,7 @@ class RedisRights:
         return bool(await self._change(rights_scripts.REMOVE_GROUP, group))
 
     async def _change(self, script: str, *words: str) -> object:
-        return await self._connection.change(script, KEYS, words)
+        return await self._connection.change(script, KEYS, words, EVERYTHING)
 
 
 def _line(right: Right) -> str:
