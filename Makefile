@@ -51,7 +51,7 @@ bench: $(VENV)/.installed-test redis nginx .bench/.installed
 # proxpi with the server that their images run them in.
 PEERS := devpi-server pypiserver proxpi
 devpi-server := devpi-server==6.20.3
-pypiserver := pypiserver[cache]==2.4.2 gunicorn==27.0.1 gevent==26.9.0
+pypiserver := pypiserver[cache,passlib]==2.4.2 gunicorn==27.0.1 gevent==26.9.0
 proxpi := proxpi==1.3.1 gunicorn==27.0.1
 
 .bench/.installed: Makefile

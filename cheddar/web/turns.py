@@ -14,9 +14,9 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
 #: Requests that are begun in one turn: some milliseconds' work.
-MOST = 12
+MOST = 4
 #: Requests from which on the end of a turn is looked for: to look costs a little.
-_COUNTED_FROM = 4
+_COUNTED_FROM = 2
 
 
 class Waiting(Protocol):
