@@ -79,9 +79,9 @@ def timed(resolve: Resolve, index: str) -> float:
 
 
 @contextmanager
-def generated(latency: float) -> Iterator[str]:
-    """The generated upstream. @return: its address."""
-    command = [sys.executable, "-m", "benchmarks.upstream", "--latency", str(latency)]
+def generated(latency: float, *options: str) -> Iterator[str]:
+    """The generated upstream, with further options of L{benchmarks.upstream}. @return: its address."""
+    command = [sys.executable, "-m", "benchmarks.upstream", "--latency", str(latency), *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout is not None
         try:

@@ -5,8 +5,6 @@ that is in use already, for upstreams that are near and far, with and without co
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -26,7 +24,6 @@ from benchmarks.servers import Server
 from benchmarks.turns import Turns
 from benchmarks.upstream import tree
 from tests.support.clients import output, run
-from tests.support.server import ROOT
 
 UV, PIP = "uv pip compile", "pip download"
 
@@ -117,13 +114,8 @@ def upstream(kind: Far, root: Path, folder: Path) -> Iterator[str]:
         finally:
             server.stop()
         return
-    command = [sys.executable, "-m", "benchmarks.upstream", "--latency", str(kind.latency), "--folder", str(root)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.terminate()
+    with resolve.generated(kind.latency, "--folder", str(root)) as address:
+        yield address
 
 
 def run_all(turns: Turns, content: Path, folder: Path) -> None:

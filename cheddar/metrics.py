@@ -149,7 +149,7 @@ def exposed() -> bytes:
     if not shared():
         return generate_latest(registry)
     together = CollectorRegistry()
-    MultiProcessCollector(together)  # type: ignore[no-untyped-call]  # prometheus_client has no types here
+    MultiProcessCollector(together)  # type: ignore[no-untyped-call]  # the library has not annotated this one
     return generate_latest(together)
 
 

@@ -41,7 +41,7 @@ def _serve(reactor: Any, order: Order, options: Options) -> Deferred[None]:
     from cheddar.service import Place, make_lasting_service
 
     line = _Line(reactor)
-    StandardIO(line, stdin=0, stdout=TOLD, reactor=reactor)  # type: ignore[call-arg]  # mypy sees that of Windows
+    StandardIO(line, stdin=0, stdout=TOLD, reactor=reactor)  # type: ignore[call-arg]  # mypy takes the class that Twisted has for Windows
     place = Place(order.sockets, order.interval, order.announces, line.tell)
     try:
         service = make_lasting_service(options.loaded.settings, reactor, place)

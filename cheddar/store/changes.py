@@ -87,7 +87,7 @@ class Changes:
             names = tuple(await self._new())
         except CheddarError:
             return  # the store says so itself, to everybody who asks it
-        except Exception:  # noqa: BLE001  # a loop that ends would leave all that is kept unused
+        except Exception:  # noqa: BLE001  # a LoopingCall ends at its first failure; this one is logged, and looks again
             self._log.failure("The store could not be asked for changes")
             return
         if self._loop is not None:

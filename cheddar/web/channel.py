@@ -105,7 +105,7 @@ class PacedChannel(StrictChannel):
         try:
             self._networkProducer.resumeProducing()
             self._begin(data, granted=True)
-        except Exception:  # noqa: BLE001  # as the reactor does where it reads itself
+        except Exception:  # noqa: BLE001  # logged, and this connection alone is closed: others wait behind it
             self._log.failure("A connection failed")
             self.transport.abortConnection()
 

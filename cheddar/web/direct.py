@@ -116,6 +116,6 @@ class DirectResource(Resource):
     async def _answer(self, request: CheddarRequest, handle: Handle, parts: dict[str, str]) -> None:
         try:
             await handle(request, **parts)
-        except Exception:  # noqa: BLE001  # even the route's own last resort has failed
+        except Exception:  # noqa: BLE001  # a wait given up in the route, say: its client still gets a 500
             await self._unforeseen(request, Failure())
         request.finish()

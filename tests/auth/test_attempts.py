@@ -87,7 +87,7 @@ def test_all_at_once() -> None:
     assert attempts.take("a", "alice") is None
     again = [attempts.take("a", "alice") for _ in range(3)]
     again[0].cancel()  # type: ignore[union-attr]  # it is a Deferred, or the test fails here
-    again[0].addErrback(lambda _: None)  # type: ignore[union-attr]  # as above
+    again[0].addErrback(lambda _: None)  # type: ignore[union-attr]  # it is a Deferred: it was cancelled
     closed = [attempts.end("a", "alice", failed=True) for _ in range(10)]
     assert closed == [False] * 9 + [True], "it says which was the last"
     assert all(waiter is not None and waiter.called for waiter in again)

@@ -87,6 +87,11 @@ async def test_changes() -> None:
     assert await values.find("y", store.read) == "b"
 
 
+def reads(answer: Deferred[str]) -> Callable[[], Deferred[str]]:
+    """A question that C{answer} is the answer to."""
+    return lambda: answer
+
+
 async def test_a_change_while_it_is_read() -> None:
     """What was read before a change is not taken for what is there after it, whoever waits for it."""
     clock, changes = Clock(), Told()
@@ -94,9 +99,9 @@ async def test_a_change_while_it_is_read() -> None:
     for name in ("x", None):
         first: Deferred[str] = Deferred()
         second: Deferred[str] = Deferred()
-        before = Deferred.fromCoroutine(values.find("x", lambda first=first: first))  # type: ignore[misc]  # mypy 1
+        before = Deferred.fromCoroutine(values.find("x", reads(first)))
         changes.tell(name)
-        after = Deferred.fromCoroutine(values.find("x", lambda second=second: second))  # type: ignore[misc]  # mypy 1
+        after = Deferred.fromCoroutine(values.find("x", reads(second)))
         first.callback("old")
         assert await before == "old"
         second.callback("new")

@@ -92,7 +92,7 @@ def routes_of(server: CheddarHere) -> set[tuple[str, str, str, str]]:
     """What is registered, read off the map that requests are matched with."""
     (port,) = server.service.ports
     found = set()
-    for rule in port.factory.resource._router._app.url_map.iter_rules():  # type: ignore[attr-defined]  # Klein has no public way
+    for rule in port.factory.resource._router._app.url_map.iter_rules():  # type: ignore[attr-defined]  # no interface of a port has its factory
         action, index, *methods, named = str(rule.endpoint).split(" ", 2 + len(rule.methods or ()))
         assert named == rule.rule, "registered by the one way that asks for an action"
         assert set(methods) == rule.methods

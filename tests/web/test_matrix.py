@@ -91,7 +91,7 @@ async def furnish(server: CheddarHere) -> list[str]:
 def rules_of(server: CheddarHere) -> list[tuple[str, str]]:
     """Each rule with each of its methods, as requests are matched with them."""
     (port,) = server.service.ports
-    rules = port.factory.resource._router._app.url_map.iter_rules()  # type: ignore[attr-defined]  # Klein has no public way
+    rules = port.factory.resource._router._app.url_map.iter_rules()  # type: ignore[attr-defined]  # no interface of a port has its factory
     return sorted((rule.rule, method) for rule in rules for method in rule.methods or ())
 
 
