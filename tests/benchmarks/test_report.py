@@ -106,15 +106,16 @@ def test_the_report_keeps_the_words_around_it(tmp_path: Path) -> None:
     page.write_text(f"Performance\n===========\n\nBefore.\n\n{BEGIN}\nof the last run\n\n{END}\nAfter.\n")
     (tmp_path / "performance").mkdir()
     (tmp_path / "performance" / "files.svg").touch()
+    results = run()
     for _ in range(2):
-        said = write(run(), tmp_path)
+        said = write(results, tmp_path)
     text = page.read_text()
     assert text.startswith("Performance\n===========\n\nBefore.\n\n")
     assert text.endswith(f"{END}\nAfter.\n")
     assert "of the last run" not in text
     assert text.count("8,100") == 1
-    assert said == (tmp_path / "performance" / "results.md").read_text() == markdown(run())
-    assert Results.load(tmp_path / "performance" / "results.json") == run()
+    assert said == (tmp_path / "performance" / "results.md").read_text() == markdown(results)
+    assert Results.load(tmp_path / "performance" / "results.json") == results
     complaints = io.StringIO()
     assert rst.render(text, stream=complaints), complaints.getvalue()
     assert not (tmp_path / "performance" / "files.svg").exists(), "this run has no such plot"

@@ -42,7 +42,8 @@ class Cost:
     """
     Of one request.
 
-    @ivar calls: of functions, on the reactor's thread, those written in C among them. The same in every run.
+    @ivar calls: of functions, on the reactor's thread, those written in C among them. All but the same in every run:
+        where the machine stands still for a moment, a server may ask once more for what it remembers.
     @ivar work: seconds of CPU time of the whole process, its other threads included: what a function in C takes, and
         a count does not show. It is for comparison within one run alone.
     """
@@ -61,17 +62,28 @@ class _Calls:
 
 
 async def costs(asked: Sequence[Asked]) -> list[Cost]:
-    """Measure; for time they take turns, and of each the best counts: what disturbs only ever adds to it."""
+    """Measure; they take turns, and of each the best counts: what disturbs only ever adds to it."""
     async with AsyncExitStack() as running:
         clients = [await running.enter_async_context(_client(one)) for one in asked]
-        calls = [await _calls(client) for client in clients]
-        best = [float("inf")] * len(clients)
+        best = [_Best() for _ in clients]
         for _ in range(_TURNS):
-            for index, client in enumerate(clients):
+            for client, least in zip(clients, best, strict=True):
+                least.few = min(least.few, await _counted(client, _FEW))
+                least.many = min(least.many, await _counted(client, _MANY))
                 began = time.process_time()
                 await deferToThread(client.turn, _TIMED)
-                best[index] = min(best[index], (time.process_time() - began) / _TIMED)
-    return [Cost(number, work) for number, work in zip(calls, best, strict=True)]
+                least.work = min(least.work, (time.process_time() - began) / _TIMED)
+    # What a turn costs besides its requests is in both counts.
+    return [Cost((least.many - least.few) / (_MANY - _FEW), least.work) for least in best]
+
+
+@define
+class _Best:
+    """The least of each that was found."""
+
+    few: float = float("inf")
+    many: float = float("inf")
+    work: float = float("inf")
 
 
 @asynccontextmanager
@@ -83,12 +95,6 @@ async def _client(asked: Asked) -> AsyncIterator[Repeating]:
         yield client
     finally:
         await deferToThread(client.__exit__, None, None, None)
-
-
-async def _calls(client: Repeating) -> float:
-    # What a turn costs besides its requests is in both counts.
-    few, many = [await _counted(client, times) for times in (_FEW, _MANY)]
-    return (many - few) / (_MANY - _FEW)
 
 
 async def _counted(client: Repeating, times: int) -> int:
