@@ -66,6 +66,8 @@ class PacedChannel(StrictChannel):
     head: bytes = b""
     postponed: bytes = b""
     _waits: bool = False
+    #: Whether it was between two requests when it was looked at last, and nothing has begun or ended since.
+    _quiet: bool = False
     counted_as: str | None = None
 
     head_since: float | None = None
@@ -91,7 +93,8 @@ class PacedChannel(StrictChannel):
         """See L{HTTPChannel}. What was asked for before in the very same bytes is answered at once."""
         if self.postponed:
             self._postpone(data)
-        elif self._between_requests():
+        elif self._quiet or self._between_requests():
+            self._quiet = True
             self._begin(data, granted=False)
         else:
             self._receive(data)
@@ -142,6 +145,7 @@ class PacedChannel(StrictChannel):
             self.site.turns.wait(self)
 
     def _receive(self, data: bytes) -> None:
+        self._quiet = False
         if self._between_requests():
             end = data.find(b"\r\n\r\n")
             self.head = data[: end + 4] if end >= 0 else b""
@@ -172,13 +176,18 @@ class PacedChannel(StrictChannel):
             # Twisted would wait until the reactor says that the socket takes bytes, which it nearly always does: two
             # turns and three calls of the system.
             try:
-                sent = transport.socket.sendmsg((head, body))
+                sent = transport.socket.sendmsg((head, body)) if body else transport.socket.send(head)
             except OSError:
                 pass  # it takes none now; or it is broken, which Twisted finds out in the same way
         if sent < len(head):
             transport.writeSequence((head[sent:], body))
         elif sent < len(head) + len(body):
             transport.write(body[sent - len(head) :])
+
+    def loseConnection(self) -> None:
+        """See L{HTTPChannel}."""
+        self._quiet = False
+        super().loseConnection()
 
     def requestDone(self, request: Any) -> None:
         """See L{HTTPChannel}. What has come behind it waits for its turn: one piece may have a thousand requests."""
