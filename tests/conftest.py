@@ -115,3 +115,11 @@ def nothing_left_behind() -> Iterator[list[Any]]:
         call.cancel()
     assert not failures, "\n".join(failure.getTraceback() for failure in failures)
     assert not left, f"left on the reactor: {left}"
+
+
+@pytest.fixture
+def nothing_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that nobody is sent any more is closed at once; that it is open for no longer is then seen at once."""
+    from cheddar.storage import sharing
+
+    monkeypatch.setattr(sharing, "RESTING", 0)

@@ -74,7 +74,7 @@ class FilesystemStorage:
         """
         self._root = Path(os.path.abspath(root))
         self._resolved = self._root.resolve()
-        self._open_files = OpenFiles(self._root, IReactorTime(reactor))
+        self._open_files = OpenFiles(self._root, IReactorTime(reactor), uses is not None)
         self._reactor = reactor
         self._pool = pool
         self._checkpoint = checkpoint
@@ -94,6 +94,7 @@ class FilesystemStorage:
         await gatherResults([writer.abort() for writer in self._writers])
         self._writers.clear()
         await self._work.idle()
+        self._open_files.close()
         await self._work.run(self._spool.close)
 
     @returns_deferred
@@ -123,6 +124,7 @@ class FilesystemStorage:
 
     def delete(self, key: str) -> Deferred[None]:
         """See L{IFileStorage}. Folders that become empty go too, but for the topmost."""
+        self._open_files.drop(key)
         return self._work.run(self._delete, key)
 
     def names(self) -> Deferred[tuple[tuple[str, int, datetime], ...]]:

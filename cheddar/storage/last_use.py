@@ -21,6 +21,12 @@ def share(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
 
+def leave(descriptor: int) -> None:
+    """Nobody reads it now, though it is open."""
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
 @define(eq=False)
 class LastUse:
     """

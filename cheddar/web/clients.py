@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from attrs import frozen
@@ -12,6 +13,9 @@ UNIX = "unix"
 
 #: So many proxies in a row are followed; a client may make a longer list up.
 _MOST_HOPS = 32
+
+#: Characters of the longest way to write an IP address: IPv6 whose end is written as IPv4.
+_LONGEST = 45
 
 
 @frozen
@@ -80,8 +84,14 @@ def counted_as(host: str) -> str | None:
 
 
 def _parsed(host: str) -> IPv4Address | IPv6Address | None:
+    host = host.partition("%")[0]
+    return _address(host) if len(host) <= _LONGEST else None
+
+
+@lru_cache(maxsize=1024)
+def _address(text: str) -> IPv4Address | IPv6Address | None:
     try:
-        address = ip_address(host.partition("%")[0])
+        address = ip_address(text)
     except ValueError:
         return None
     return (address.version == 6 and address.ipv4_mapped) or address

@@ -19,6 +19,7 @@ from cheddar.storage.eviction import evict
 from cheddar.storage.filesystem import FilesystemStorage
 from cheddar.storage.last_use import INTERVAL, LastUse
 from cheddar.storage.pins import Pins
+from tests.storage.test_sending import open_files
 from tests.support.consumers import Taker
 
 NOW = 1_700_000_000.0
@@ -132,8 +133,12 @@ async def test_what_is_read_stays(reactor: Any, pool: ThreadPool, root: Path) ->
     read.kill()
     read.communicate()
     await pool_turn(reactor)
+    # Its bytes are still open here for who wants them soon, which keeps nobody from removing it.
+    assert open_files(root / key("sent")) == 1
     evict(folder, 10, ())
     assert left(root) == set()
+    with pytest.raises(NotFound):
+        await storage.open(key("sent"))
     await storage.stop()
 
 

@@ -10,11 +10,14 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
 
 from cheddar.errors import NotFound, Unavailable
-from tests.storage.test_filesystem import CONTENT, KEY, put
+from cheddar.storage import sharing
+from tests.storage.test_filesystem import CONTENT, KEY, put, sent
 from tests.support.consumers import Taker
+
+pytestmark = pytest.mark.usefixtures("nothing_rests")
 
 
 def open_files(path: Path) -> int:
@@ -98,6 +101,85 @@ async def test_several_are_sent_one_file(storage: Any, reactor: Any, root: Path)
     await sendings[1]
     assert second.taken == CONTENT
     assert open_files(root / KEY) == 0
+
+
+async def test_who_comes_soon_after_asks_no_thread(
+    monkeypatch: pytest.MonkeyPatch, storage: Any, reactor: Any, root: Path
+) -> None:
+    """A file that somebody was sent a moment ago is still open; that it was deleted or replaced is seen at once."""
+    monkeypatch.setattr(sharing, "RESTING", 5.0)
+    await sent(await put(storage))
+    for _ in range(2):
+        opening = storage.open(KEY)
+        assert opening.called
+        taker = Taker(pause_after=1)
+        sending = (await opening).send(taker, 0, None)
+        assert taker.taken
+        taker.resume()
+        await sending
+        assert taker.taken == CONTENT
+        assert open_files(root / KEY) == 1
+    other = CONTENT[::-1]
+    (root / "other").write_bytes(other)
+    os.replace(root / "other", root / KEY)
+    assert await sent(await storage.open(KEY)) == other
+    assert open_files(root / KEY) == 1
+    await storage.delete(KEY)
+    assert open_files(root / KEY) == 0
+    with pytest.raises(NotFound):
+        await storage.open(KEY)
+    await sent(await put(storage))
+    (root / KEY).unlink()
+    with pytest.raises(NotFound):
+        await storage.open(KEY)
+    await storage.stop()
+    assert open_files(root) == 0
+
+
+def test_how_long_files_rest(tmp_path: Path) -> None:
+    """A few seconds after the last one had it a file is closed; not many rest; a clock that is put back closes all."""
+    clock = Clock()
+    files = sharing.OpenFiles(tmp_path, clock)
+    many = [f"{number}" for number in range(sharing.MOST_RESTING + 2)]
+
+    def opened(key: str) -> sharing.Opened:
+        (tmp_path / key).write_bytes(b"x")
+        return files.add(key, os.open(tmp_path / key, os.O_RDONLY))
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sharing, "RESTING", 5.0)
+        first, second = opened("a"), opened("b")
+        first.release()
+        clock.advance(3)
+        second.release()
+        assert open_files(tmp_path) == 2
+        clock.advance(2)
+        assert (files.find("a"), open_files(tmp_path)) == (None, 1)
+        found = files.find("b")
+        assert found is not None
+        found.share()
+        clock.advance(60)
+        assert open_files(tmp_path) == 1
+        found.release()
+        clock.advance(4.9)
+        assert open_files(tmp_path) == 1
+        clock.advance(0.1)
+        assert open_files(tmp_path) == 0
+        for key in many:
+            opened(key).release()
+        assert open_files(tmp_path) == sharing.MOST_RESTING
+        assert [files.find(key) is None for key in (many[0], many[-1])] == [True, False]
+        clock.rightNow -= 1000
+        for call in clock.getDelayedCalls():
+            call.reset(0)
+        clock.advance(0)
+        assert open_files(tmp_path) == 0
+        last = opened("c")
+        files.close()
+        assert open_files(tmp_path) == 1
+        last.release()
+        assert open_files(tmp_path) == 0
+        assert clock.getDelayedCalls() == []
 
 
 async def test_a_sending_that_is_cancelled(storage: Any, reactor: Any, root: Path) -> None:

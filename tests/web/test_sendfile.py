@@ -26,6 +26,8 @@ from tests.support.server import PASSWORD, USER, CheddarHere
 from tests.upstream.certificates import pem_for
 from tests.web.test_connections import Client, request, settled, site, until
 
+pytestmark = pytest.mark.usefixtures("nothing_rests")
+
 NAME, CONTENT = make_wheel("big", "1.0", size=5_000_000)
 SMALL_NAME, SMALL = make_wheel("small", "1.0")
 #: More than the buffers of a connection hold.
