@@ -31,6 +31,8 @@ from cheddar.storage.work import Work, storing
 HIGH_WATER = 2 * 1024 * 1024
 LOW_WATER = 1024 * 1024
 
+_GIVEN_UP = "The file was given up before it was whole. Try again."
+
 
 class _Hash(Protocol):
     def update(self, data: bytes, /) -> None: ...
@@ -158,10 +160,34 @@ class SpoolFolder:
 def _new_file(folder: Path) -> tuple[int, Path]:
     path = folder / secrets.token_hex(8)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
-    # Those who follow the file as it grows have duplicates of this, and so the lock: they go on reading when it has its
-    # name. See L{cheddar.storage.last_use}.
+    # Those who follow the file as it grows hold this, and so the lock: they go on reading when it has its name. See
+    # L{cheddar.storage.last_use}.
     share(descriptor)
     return descriptor, path
+
+
+@define(eq=False)
+class _Held:
+    """
+    A descriptor that several hold; it is closed by the last one.
+
+    @ivar number: of it; for reading and writing at given offsets, or for one who writes on and on.
+    """
+
+    number: int
+    _holders: int = 1
+
+    def hold(self) -> None:
+        """One more has it. [NoRoom: it is closed]"""
+        if not self._holders:
+            raise NoRoom(_GIVEN_UP)
+        self._holders += 1
+
+    def let_go(self) -> None:
+        """One has it no longer."""
+        self._holders -= 1
+        if not self._holders:
+            os.close(self.number)
 
 
 @implementer(IFileWriter)
@@ -189,7 +215,7 @@ class SpoolFile:
         @param checkpoint: is told each step by its name.
         """
         self.size = 0
-        self._descriptor = descriptor
+        self._held = _Held(descriptor)
         self._path = path
         self._hashes = {name: HASHES[name]() for name in algorithms if name in HASHES}
         self._place = place
@@ -228,7 +254,7 @@ class SpoolFile:
         if self._failure is not None:
             self._failure.raiseException()
         if self.closed and self._digests is None:
-            raise NoRoom("The file was given up before it was whole. Try again.")
+            raise NoRoom(_GIVEN_UP)
         if self._digests is None:
             self._digests = await self._work.run(self._sync)
         return self._digests
@@ -239,8 +265,9 @@ class SpoolFile:
 
     def view(self) -> FileView:
         """See L{IFileWriter<cheddar.interfaces.IFileWriter>}."""
-        with storing():  # too many open files, say
-            return FileView(os.dup(self._descriptor), self._reactor, self._pool)
+        # A duplicate for each of a crowd would cost a call of the system each, while a thread wants its turn, too.
+        self._held.hold()
+        return FileView(self._held.number, self._reactor, self._pool, self._held.let_go)
 
     def notify(self, grown: Callable[[int], None]) -> None:
         """See L{IFileWriter}."""
@@ -268,13 +295,13 @@ class SpoolFile:
         self._gathered.clear()
         self.closed = True
         await self._work.idle()
-        os.close(self._descriptor)
+        self._held.let_go()
         await self._work.run(self._path.unlink, missing_ok=True)
 
     def _close(self) -> None:
         if not self.closed:
             self.closed = True
-            os.close(self._descriptor)
+            self._held.let_go()
 
     def _wait_in(self, waiters: list[Deferred[None]]) -> Deferred[None]:
         waiter: Deferred[None] = Deferred()
@@ -291,7 +318,7 @@ class SpoolFile:
         with storing():
             left = memoryview(data)
             while left:
-                left = left[os.write(self._descriptor, left) :]
+                left = left[os.write(self._held.number, left) :]
         for hash_ in self._hashes.values():
             hash_.update(data)
         return len(data)
@@ -299,7 +326,7 @@ class SpoolFile:
     def _sync(self) -> Mapping[str, str]:
         self._checkpoint("spooled")
         with storing():
-            os.fsync(self._descriptor)
+            os.fsync(self._held.number)
         self._checkpoint("synced")
         return {name: hash_.hexdigest() for name, hash_ in self._hashes.items()}
 

@@ -184,6 +184,15 @@ class PacedChannel(StrictChannel):
         elif sent < len(head) + len(body):
             transport.write(body[sent - len(head) :])
 
+    def flush(self) -> None:
+        """
+        Send what was written now, and not when the reactor comes to it: then all that others are given in this turn
+        would go before. What is wrong with the socket, the reactor finds out in the same way.
+        """
+        transport = self.transport
+        if type(transport) is TCPServer and transport.connected and not transport.disconnecting:
+            transport.doWrite()
+
     def loseConnection(self) -> None:
         """See L{HTTPChannel}."""
         self._quiet = False

@@ -258,7 +258,10 @@ class CheddarRequest(Request):
         if self.site.draining and not self.startedWriting and not self.gone:
             self.channel.persistent = False
             self.setHeader(b"connection", b"close")
+        begun = self.startedWriting
         super().write(data)
+        if not begun and not self.gone:
+            cast(Any, self.channel).flush()
 
     async def cut(self) -> None:
         """End the connection so that the client sees that the answer is not whole."""
