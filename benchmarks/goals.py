@@ -73,7 +73,8 @@ def _files() -> Iterator[Goal]:
     for title, case in (("200 MB, warm", files.WARM_200), ("5 MB, c16", files.WARM_5)):
         yield _least(f"{title}: MB a second, of {STATIC}'s", 0.85, "bandwidth", case, STATIC)
         yield _most(f"{title}: CPU for each GB, of {STATIC}'s", 2, "cpu_per_gb", case, STATIC)
-    for size, case in (("5 MB", files.COLD_5), ("200 MB", files.COLD_200)):
+    far = ("5 MB, upstream 100 ms away", resolving.FAR_FILE)
+    for size, case in (("5 MB", files.COLD_5), ("200 MB", files.COLD_200), far):
         yield _most(f"cold file of {size}: first byte, of {CACHE}'s", 1.5, "first", case, CACHE)
     yield _most(f"slowest of 20 on a cold 50 MB, of {CACHE}'s", 1.2, "slowest", files.HERD_FILE, CACHE)
     yield _least(f"upload of 200 MB: MB a second, of {PYPISERVER}'s", 3, "bandwidth", uploads.LARGE, PYPISERVER)

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from attrs import define, frozen
 
 from benchmarks import resolve
-from benchmarks.asking import Wrong
+from benchmarks.asking import Wrong, ask, expect, file_url
 from benchmarks.cheddars import Cheddar
 from benchmarks.content import make_tree
 from benchmarks.nginx import CachingNginx, StaticNginx
@@ -26,6 +26,11 @@ from benchmarks.upstream import tree
 from tests.support.clients import output, run
 
 UV, PIP = "uv pip compile", "pip download"
+#: The first byte of a file that no server has yet; far away is where that matters.
+FAR_FILE = "5 MB file, cold, upstream 100 ms away"
+#: Seconds between what a first client asks for and a second one, of which the servers are warm: Cheddar keeps an answer
+#: for those to come once nothing has changed for some seconds.
+BETWEEN = 5.0
 
 #: A project of the tree.
 _FIRST = "pandas"
@@ -52,6 +57,8 @@ class Far:
 
 KINDS = tuple(Far(latency, metadata) for latency in (0.0, 0.1) for metadata in (True, False))
 _QUICK_KINDS = (Far(0.0, True), Far(0.1, True))
+#: The kind through which a far file is asked for: where there is metadata, nobody has taken a whole wheel yet.
+_FAR_FILES = Far(0.1, True)
 
 
 def download(index: str, home: Path) -> CompletedProcess[str]:
@@ -153,8 +160,26 @@ def _run(turns: Turns, kind: Far, servers: Sequence[Server]) -> None:
     for server in servers:
         if isinstance(server, Cheddar) and not kind.metadata:
             resolve.settle(server.port)
+    # A first client after whoever made it come is what "warm" means here: two have asked before.
+    time.sleep(BETWEEN)
+    for server in servers:
+        try:
+            compile_(server, 0)
+        except Wrong as error:
+            turns.results.note(kind.case(UV), server.name, str(error))
     turns.take(kind.case(UV), servers, compile_)
+    if kind == _FAR_FILES:
+        turns.take(FAR_FILE, servers, _far_file)
     if not turns.extent.quick:
         # Once to have it warm: it is the files of the second that are there.
         turns.take(kind.case(PIP, "cold"), servers[1:], download_, rounds=1)
         turns.take(kind.case(PIP), servers, download_, rounds=1)
+
+
+def _far_file(server: Server, turn: int) -> Mapping[str, float]:
+    """One that nobody has asked for: another one each turn."""
+    projects = tree()["projects"]
+    name = sorted(projects, key=lambda project: (-projects[project]["size"], project))[turn]
+    filename = f"{name.replace('-', '_')}-{projects[name]['version']}-py3-none-any.whl"
+    answer = expect(ask(file_url(server.page(name), filename)))
+    return {"first": answer.first * 1e3, "seconds": answer.seconds}

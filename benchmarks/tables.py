@@ -140,6 +140,7 @@ def _grids(results: Results) -> Iterator[Table]:
             yield table
     warm = [(case, m) for case in (files.WARM_200, files.WARM_5) for m in ("bandwidth", "cpu_per_gb", "peak")]
     cold = [(case, m) for case in (files.COLD_5, files.COLD_200) for m in ("first", "seconds", "peak", "upstream")]
+    cold += [(resolving.FAR_FILE, m) for m in ("first", "seconds")]
     herds = [(files.HERD_FILE, m) for m in ("first", "slowest", "peak", "upstream")]
     herds += [(files.HERD_PAGE, m) for m in ("slowest", "upstream")]
     sent = [(uploads.SMALL, m) for m in ("each", "cpu", "peak")]
