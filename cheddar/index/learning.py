@@ -85,16 +85,17 @@ class Learning:
         return 0 <= self._clock.seconds() - page.checked_at < seconds
 
     @returns_deferred
-    async def ask(self, name: str, asked_at: Callable[[], float | None]) -> CachedPage:
+    async def ask(self, name: str, asked_at: Callable[[], float | None]) -> tuple[CachedPage, bool]:
         """
         Ask upstream, and remember what it says.
 
         @param asked_at: when a client last asked, as far as this process knows by then.
+        @return: the listing, and whether it was learned now; else the store had it already, from somebody else.
         @raise UpstreamUnavailable: [UpstreamBroken, StoreUnavailable]
         """
         page = await self._pages.get(self._index, name)
         if page is not None and not self.is_due_soon(name, page):
-            return page  # somebody was faster: another request, another node
+            return page, False  # somebody was faster: another request, another node
         known = page
         if page is not None and not is_settled(page, self._policy):
             known = None  # "not modified" would leave it so
@@ -103,7 +104,7 @@ class Learning:
             answer = await self._upstreams.fetch_project(name, known)
         except NotFound:
             answer = None
-        return await self._changes.take(name, lambda: self._learn(name, answer, asked_at))
+        return await self._changes.take(name, lambda: self._learn(name, answer, asked_at)), True
 
     @returns_deferred
     async def change(self, name: str, change: Callable[[Project], Project]) -> CachedPage | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -19,6 +20,10 @@ T = TypeVar("T")
 def weight_of(project: Project | None) -> int:
     """What a project, or that there is none, counts for among those that are remembered: its files."""
     return 1 if project is None else 1 + len(project.files)
+
+
+class Moment:
+    """One after which no change of a name has been told of, or one has."""
 
 
 class Remembered(Generic[T]):
@@ -41,7 +46,7 @@ class Remembered(Generic[T]):
         self._belief = belief
         self._known: OrderedDict[str, tuple[float, T]] = OrderedDict()
         self._weight = 0
-        self._reading: dict[str, object] = {}
+        self._moments: WeakValueDictionary[str, Moment] = WeakValueDictionary()
         self._reads: SingleFlight[T] = SingleFlight()
         changes.watch(self.changed)
 
@@ -56,19 +61,13 @@ class Remembered(Generic[T]):
             self._known.move_to_end(name)
             return known[1]
         # Who asks after a change does not wait with those who asked before.
-        reading = self._reading.setdefault(name, object())
-        return await self._reads.run(reading, lambda: self._read(name, read, reading))
+        moment = self.moment(name)
+        return await self._reads.run(moment, lambda: self._read(name, read, moment))
 
     @returns_deferred
-    async def _read(self, name: str, read: Callable[[], Deferred[T]], reading: object) -> T:
-        try:
-            value = await read()
-        finally:
-            unchanged = self._reading.get(name) is reading
-            if unchanged:
-                del self._reading[name]
-        if unchanged:
-            self.keep(name, value)
+    async def _read(self, name: str, read: Callable[[], Deferred[T]], moment: Moment) -> T:
+        value = await read()
+        self.keep(name, value, moment)
         return value
 
     def _is_good(self, read_at: float) -> bool:
@@ -80,9 +79,18 @@ class Remembered(Generic[T]):
         known = self._known.get(name)
         return None if known is None else known[1]
 
-    def keep(self, name: str, value: T) -> None:
-        """This is how it is now."""
-        self._put(name, self._clock.seconds(), value)
+    def moment(self, name: str) -> Moment:
+        """Now, for L{keep}."""
+        return self._moments.setdefault(name, Moment())
+
+    def keep(self, name: str, value: T, read_after: Moment | None = None) -> None:
+        """
+        This is how it is now.
+
+        @param read_after: where it is what was read after that moment: if a change was told of since, it is let be.
+        """
+        if read_after is None or self._moments.get(name) is read_after:
+            self._put(name, self._clock.seconds(), value)
 
     def amend(self, name: str, before: T, value: T) -> None:
         """C{before}, if it is still what is known, has something added that the store does not tell of."""
@@ -94,11 +102,11 @@ class Remembered(Generic[T]):
         """The store tells of a change (L{IChanges.watch})."""
         if name is None:
             self._known.clear()
-            self._reading.clear()
+            self._moments.clear()
             self._weight = 0
         else:
             self._forget(name)
-            self._reading.pop(name, None)
+            self._moments.pop(name, None)
 
     def _put(self, name: str, read_at: float, value: T) -> None:
         self._forget(name)

@@ -284,15 +284,16 @@ class RemoteIndex:
 
     @returns_deferred
     async def _fetch_now(self, name: str) -> CachedPage:
+        before = self._known.moment(name)
         try:
-            page = await self._learning.ask(name, partial(self._asked_at, name))
+            page, learned = await self._learning.ask(name, partial(self._asked_at, name))
         except Exception:
             if len(self._failed) > MAX_PER_TURN:
                 self._failed.clear()
             self._failed[name] = self._clock.seconds()
             raise
         self._failed.pop(name, None)
-        self._known.keep(name, page)
+        self._known.keep(name, page, None if learned else before)
         self._consider(name, page)
         return page
 

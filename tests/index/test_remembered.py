@@ -110,6 +110,24 @@ async def test_a_change_while_it_is_read() -> None:
         changes.tell("x")
 
 
+def test_what_was_read_before_a_change_is_let_be() -> None:
+    """Whoever keeps what he has read himself says since when; what he has written is as it is."""
+    changes = Told()
+    values = remembered(Clock(), changes)
+    for told in ("x", None):
+        moment = values.moment("x")
+        changes.tell("y")
+        values.keep("x", "read", moment)
+        assert values.last("x") == "read"
+        changes.tell(told)
+        values.keep("x", "read before", moment)
+        assert values.last("x") is None
+        values.keep("x", "written")
+        assert values.last("x") == "written"
+        values.keep("x", "read after", values.moment("x"))
+        assert values.last("x") == "read after"
+
+
 async def test_a_failure_is_not_remembered() -> None:
     """After the store did not answer it is asked again."""
     values = remembered(Clock(), Told())

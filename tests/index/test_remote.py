@@ -79,6 +79,40 @@ async def test_a_due_listing_is_served_at_once(node: Node, evil: EvilUpstream, c
     assert evil.hits[PAGE] == 2
 
 
+async def test_a_change_while_it_is_found_to_be_fresh(
+    node: Node, evil: EvilUpstream, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where others have brought a listing up to date, and change it again in this moment, the last is served."""
+    for version in ("1.0", "1.1", "1.2"):
+        add(evil, version)
+    assert await versions(node) == ["1.0", "1.1", "1.2"]
+    clock.advance(601)
+    pages = node.store.pages
+    due = await pages.get("remote", "flask")
+    assert due is not None
+    assert due.project is not None
+    project = due.project
+    get, asked = pages.get, 0
+
+    async def changing(index: str, name: str) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked != 2:
+            return await get(index, name)
+        for last in (2, 1):
+            page = await get(index, name)
+            listed = evolve(due, checked_at=clock.seconds(), project=evolve(project, files=project.files[:last]))
+            await pages.put(index, name, listed)
+        return page
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(pages), "get", lambda _, *names: Deferred.fromCoroutine(changing(*names)))
+        assert await node.index.refresh() == 1
+        assert asked == 2
+    assert await versions(node) == ["1.0"]
+    assert evil.hits[PAGE] == 1
+
+
 async def test_not_modified(node: Node, evil: EvilUpstream, clock: Clock, reactor: Any) -> None:
     """A listing that upstream confirms is fresh again, without being fetched."""
     add(evil)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from select import select
 from typing import Any
 
+import pytest
 from attrs import define, field
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from cheddar.web import turns
+from cheddar.web.channel import PacedChannel
+from cheddar.web.request import CheddarRequest
 from cheddar.web.turns import MOST, Turns
 from tests.support.server import CheddarHere
 from tests.web.test_connections import Client, request, site
@@ -106,6 +110,30 @@ async def test_a_crowd(cheddar: CheddarHere, reactor: Any, monkeypatch: Any) -> 
     assert max(ticks) > 0, "some had to wait"
     while site(cheddar).census.channels:
         await deferLater(reactor, 0.01, lambda: None)
+
+
+@pytest.mark.parametrize("flushed", [True, False])
+async def test_the_first_bytes_leave_when_they_are_written(
+    cheddar: CheddarHere, reactor: Any, monkeypatch: pytest.MonkeyPatch, flushed: bool
+) -> None:
+    """Not when the reactor comes to it: by then all others of a crowd were given theirs. Without it, they wait."""
+    there: list[bool] = []
+    write = CheddarRequest.write
+
+    def looking(self: CheddarRequest, data: bytes) -> None:
+        write(self, data)
+        there.append(bool(select([client.socket], [], [], 0)[0]))
+
+    monkeypatch.setattr(CheddarRequest, "write", looking)
+    if not flushed:
+        monkeypatch.setattr(PacedChannel, "flush", lambda self: None)
+    with Client(cheddar.port) as client:
+        client.send(request("GET", "/health/live"))
+        while not there:
+            await deferLater(reactor, 0, lambda: None)
+        status, _, body = await deferToThread(client.answer)
+        assert (status, there) == (200, [flushed])
+        assert body
 
 
 async def test_one_that_fails(cheddar: CheddarHere, reactor: Any, nothing_left_behind: list[Any]) -> None:
