@@ -57,7 +57,7 @@ class Far:
 
 KINDS = tuple(Far(latency, metadata) for latency in (0.0, 0.1) for metadata in (True, False))
 _QUICK_KINDS = (Far(0.0, True), Far(0.1, True))
-#: The kind through which a far file is asked for: where there is metadata, nobody has taken a whole wheel yet.
+#: The kind through which a far file is asked for: where there is metadata, few have taken a whole wheel by then.
 _FAR_FILES = Far(0.1, True)
 
 
@@ -182,4 +182,6 @@ def _far_file(server: Server, turn: int) -> Mapping[str, float]:
     name = sorted(projects, key=lambda project: (-projects[project]["size"], project))[turn]
     filename = f"{name.replace('-', '_')}-{projects[name]['version']}-py3-none-any.whl"
     answer = expect(ask(file_url(server.page(name), filename)))
+    if answer.first < _FAR_FILES.latency:
+        raise Wrong("has fetched the file already")
     return {"first": answer.first * 1e3, "seconds": answer.seconds}

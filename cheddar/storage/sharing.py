@@ -97,12 +97,13 @@ class OpenFiles:
     def rest(self, opened: Opened) -> None:
         """Nobody has it now."""
         self._resting[opened] = self._clock.seconds() + RESTING
-        if len(self._resting) > MOST_RESTING:
-            self._close(next(iter(self._resting)))
         if self._over or not RESTING or self._opened.get(opened.key) is not opened:  # another is in its place
             self._close(opened)
-        elif self._followed:
+            return
+        if self._followed:
             leave(opened.descriptor)
+        if len(self._resting) > MOST_RESTING:
+            self._close(next(iter(self._resting)))
         self._wait()
 
     def take_up(self, opened: Opened) -> None:

@@ -13,6 +13,7 @@ from twisted.internet.task import Clock
 from twisted.python.threadpool import ThreadPool
 
 from cheddar.errors import Invalid, NotFound, SettingsError, Unavailable
+from cheddar.storage import sharing
 from cheddar.storage.cache_folder import CachedFile, CacheFolder
 from cheddar.storage.cache_patterns import read_pattern, read_patterns
 from cheddar.storage.eviction import evict
@@ -97,11 +98,12 @@ def test_a_file_over_the_whole_limit_takes_nobodys_place(folder: CacheFolder) ->
     assert left(folder.root) == {key("a"), key("b")}
 
 
-async def test_what_is_read_stays(reactor: Any, pool: ThreadPool, root: Path) -> None:
+async def test_what_is_read_stays(reactor: Any, pool: ThreadPool, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     A file that is being sent, or is followed since before it was whole, stays; once nobody reads it, it goes. A
     process that dies while it reads leaves no trace.
     """
+    monkeypatch.setattr(sharing, "RESTING", 3600.0)
     storage = FilesystemStorage(root, reactor, pool, uses=LastUse(reactor, lambda size: None))
     folder = CacheFolder(root)
     await storage.start()
@@ -133,7 +135,16 @@ async def test_what_is_read_stays(reactor: Any, pool: ThreadPool, root: Path) ->
     read.kill()
     read.communicate()
     await pool_turn(reactor)
-    # Its bytes are still open here for who wants them soon, which keeps nobody from removing it.
+    # It is still open here for who wants it soon: whoever is sent it keeps it, and that it is open alone does not.
+    assert open_files(root / key("sent")) == 1
+    again = Taker(pause_after=1)
+    sending = (await storage.open(key("sent"))).send(again, 0, None)
+    assert again.taken
+    evict(folder, 10, ())
+    assert left(root) == {key("sent")}
+    again.resume()
+    await sending
+    await pool_turn(reactor)
     assert open_files(root / key("sent")) == 1
     evict(folder, 10, ())
     assert left(root) == set()

@@ -107,7 +107,8 @@ async def test_who_comes_soon_after_asks_no_thread(
     monkeypatch: pytest.MonkeyPatch, storage: Any, reactor: Any, root: Path
 ) -> None:
     """A file that somebody was sent a moment ago is still open; that it was deleted or replaced is seen at once."""
-    monkeypatch.setattr(sharing, "RESTING", 5.0)
+    for name in ("RESTING", "ANEW_AFTER"):
+        monkeypatch.setattr(sharing, name, 3600.0)
     await sent(await put(storage))
     for _ in range(2):
         opening = storage.open(KEY)
@@ -171,7 +172,7 @@ def test_how_long_files_rest(tmp_path: Path) -> None:
         assert [files.find(key) is None for key in (many[0], many[-1])] == [True, False]
         clock.rightNow -= 1000
         for call in clock.getDelayedCalls():
-            call.reset(0)
+            call.reset(0)  # as cheddar.service.clock_steps does
         clock.advance(0)
         assert open_files(tmp_path) == 0
         last = opened("c")
