@@ -543,7 +543,7 @@ async def test_refresh_takes_the_latest_first(node: Node, evil: EvilUpstream, cl
     for name in names:
         add(evil, name=name)
         await versions(node, name)
-        evil.misbehave(f"/simple/{name}/", delay=0.1)
+        evil.misbehave(f"/simple/{name}/", delay=0.5)
         clock.advance(1)
     clock.advance(601)
     evil.requests.clear()

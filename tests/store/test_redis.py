@@ -171,7 +171,7 @@ async def test_killed(store: RedisStore, server: RedisServer, reactor: Any) -> N
     assert counted is not None
     assert counted - before >= 2 * len(CALLS)
     server.restart()
-    assert await seconds_until_well(store, reactor) < 2
+    assert await seconds_until_well(store, reactor) < 6  # two, and three times that here
     await every_call_works(store)
 
 
@@ -187,7 +187,7 @@ async def test_hangs(store: RedisStore, server: RedisServer, reactor: Any) -> No
     await deferLater(reactor, 0.05, lambda: None)
     assert not hanging & connections(store)
     server.cont()
-    assert await seconds_until_well(store, reactor) < 2
+    assert await seconds_until_well(store, reactor) < 6  # two, and three times that here
     await every_call_works(store)
 
 
@@ -211,7 +211,7 @@ async def test_down_at_start(server: RedisServer, opened: Callable[[str], Awaita
     assert time.monotonic() - begin < 1.5, "the deadline of a call, which it does not wait for"
     await every_call_fails(store)
     server.restart()
-    assert await seconds_until_well(store, reactor) < 2
+    assert await seconds_until_well(store, reactor) < 6  # two, and three times that here
     await every_call_works(store)
 
 
@@ -303,7 +303,7 @@ async def test_read_only(store: RedisStore, server: RedisServer, reactor: Any) -
     server.command("REPLICAOF", "NO", "ONE")
     await deferLater(reactor, 0.1, lambda: None)
     assert not old & connections(store)
-    assert await seconds_until_well(store, reactor) < 2
+    assert await seconds_until_well(store, reactor) < 6  # two, and three times that here
     await store.accounts.put_user(User("ann", "y"))
     assert await store.accounts.user("ann") == User("ann", "y")
 
@@ -326,7 +326,7 @@ async def test_refused_login(server: RedisServer, opened: Callable[[str], Awaita
     assert "007" not in str(caught.value)
     with administrator(server, "other") as tell:
         tell("CONFIG SET requirepass 007")
-    assert await seconds_until_well(store, reactor) < 3
+    assert await seconds_until_well(store, reactor) < 9  # three, and three times that here
     await every_call_works(store)
 
 
@@ -341,7 +341,7 @@ async def test_too_many_clients(
         store = await opened(server.url + suffix)
         await every_call_fails(store)
         tell("CONFIG SET maxclients 100")
-        assert await seconds_until_well(store, reactor) < 3
+        assert await seconds_until_well(store, reactor) < 9  # three, and three times that here
     await every_call_works(store)
 
 

@@ -319,10 +319,12 @@ async def test_many_files(store: SQLiteStore, path: Path) -> None:
     await store.start()
 
     async def seconds_each(times: int, work: Callable[[int], Any]) -> float:
-        begin = time.monotonic()
+        took = []
         for number in range(times):
+            begin = time.monotonic()
             await work(number)
-        return (time.monotonic() - begin) / times
+            took.append(time.monotonic() - begin)
+        return sorted(took)[times // 2]  # a machine that stands still once makes none of the others longer
 
     assert len((await store.projects.project("p1234")).files) == 40
     assert await seconds_each(50, lambda number: store.projects.project(f"p{number * 50}")) < 0.02

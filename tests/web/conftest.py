@@ -14,9 +14,17 @@ import pytest_twisted
 from cheddar.auth.passwords import hash_password
 from cheddar.model import User
 from cheddar.settings import Settings
+from cheddar.store.redis import connection
 from tests.support.redis import RedisServer
 from tests.support.server import PASSWORD, USER, CheddarHere
 from tests.support.upstream import EvilUpstream
+
+
+@pytest.fixture(autouse=True)
+def redis_has_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the machine stands still, Redis answers late: none of these tests is about that."""
+    monkeypatch.setattr(connection, "REPLY_TIMEOUT", 10.0)
+    monkeypatch.setattr(connection, "DEADLINE", 15.0)
 
 
 @pytest_twisted.async_yield_fixture

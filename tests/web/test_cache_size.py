@@ -20,6 +20,7 @@ from cheddar.model import User
 from cheddar.service import make_service
 from cheddar.settings import Settings
 from cheddar.settings.known import Size
+from cheddar.storage import housekeeping
 from cheddar.storage.cache_folder import CacheFolder
 from tests.cli.commands import execute
 from tests.storage.test_eviction import left
@@ -74,11 +75,14 @@ def size(settings: Settings) -> int:
 
 
 @pytest.mark.deadline(60)
-async def test_readers_while_files_are_evicted(reactor: Any, settings: Settings, upstream: EvilUpstream) -> None:
+async def test_readers_while_files_are_evicted(
+    reactor: Any, settings: Settings, upstream: EvilUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """
     Fifty clients read twenty files in a cache with room for five, slowly: each gets every byte of each, whatever goes
     meanwhile; the cache stays bounded, and what upstream is asked for more often than once was evicted before.
     """
+    monkeypatch.setattr(housekeeping, "RETRY", 0.1)  # seconds: the readers are done in fewer than five
     each = 300_000
     digests = offered(upstream, 20, each)
     limit = 5 * (each + 10_000)
@@ -166,6 +170,7 @@ async def test_a_file_over_the_limit_passes_through(reactor: Any, settings: Sett
         await cheddar.stop()
 
 
+@pytest.mark.deadline(90)
 async def test_purge_while_it_is_read_and_downloaded(
     reactor: Any, settings: Settings, upstream: EvilUpstream, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import attrs
@@ -71,10 +72,17 @@ async def test_bodies_keep_a_pace(cheddar: CheddarHere, clock: LaterReactor, set
     brisk.send(whole[:5_000])
     await until(reactor, lambda: len(spooled(settings)) == 2)
     before = cut("body")
+    head = whole.index(b"\r\n\r\n") + 4
+
+    def has_come(count: int) -> bool:
+        return any(asked.received == count - head for asked in site(cheddar).under_way)
+
     for start in (5_000, 45_000, 85_000):
-        clock.later(31)
         brisk.send(whole[start : start + 40_000])
         slow.send(b"x")
+        # It is here before the clock goes on: the server may look at any moment.
+        await until(reactor, partial(has_come, start + 40_000))
+        clock.later(31)
         await deferToThread(time.sleep, 1.2)  # the server looks once a second
     brisk.send(whole[125_000:])
     assert (await deferToThread(brisk.answer))[0] == 200

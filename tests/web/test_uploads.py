@@ -18,6 +18,7 @@ from cheddar.settings import Settings
 from tests.support.distributions import core_metadata_of, make_sdist, make_wheel
 from tests.support.server import JSON, PASSWORD, CheddarHere, basic, upload_form
 from tests.support.upstream import EvilUpstream
+from tests.web.test_connections import until
 
 RECORDED = Path(__file__).parent.parent / "clients" / "recorded"
 
@@ -184,7 +185,9 @@ def wrong_uploads() -> list[tuple[str, str, bytes, dict[str, str], str]]:
 
 @pytest.mark.conforms("Upload API", "Form, file name and core metadata: agree on project and version, or 400")
 @pytest.mark.parametrize("wrong", wrong_uploads(), ids=lambda wrong: wrong[0])
-async def test_a_wrong_upload_changes_nothing(cheddar: CheddarHere, settings: Settings, wrong: Any) -> None:
+async def test_a_wrong_upload_changes_nothing(
+    cheddar: CheddarHere, settings: Settings, reactor: Any, wrong: Any
+) -> None:
     """400, with what is wrong in reason and body; nothing is kept, listed or left behind."""
     _, filename, content, fields, says = wrong
     answer = await cheddar.upload(filename, content, fields)
@@ -193,7 +196,7 @@ async def test_a_wrong_upload_changes_nothing(cheddar: CheddarHere, settings: Se
     assert answer.reason.startswith("Bad request: ")
     assert (await cheddar.ask("GET", "/local/simple/demo/")).status == 404
     assert [path for path in settings.data_dir.rglob("*demo*") if path.is_file()] == []
-    assert spooled(settings) == []
+    await until(reactor, lambda: not spooled(settings))
 
 
 @pytest.mark.conforms("Upload API", "Digests: any of md5, sha256, blake2_256, or none; all that are given are compared")
