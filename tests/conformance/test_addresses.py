@@ -162,7 +162,9 @@ async def test_head(served: Served) -> None:
     for minor in range(4):
         await served.publish_wheel("demo", f"1.{minor}")
     for path in (served.list_url, served.page_url("demo"), served.page_url("nothing"), served.page_url("Demo")):
-        await served.get(path)  # what came from upstream this very moment has no age, what is remembered has
+        for accept in FORMATS:
+            await served.get(path, {"Accept": accept})  # what came this very moment has no age, and no date
+        served.clock.later(3)
         for accept in FORMATS:
             for coding in ("identity", "gzip"):
                 headers = {"Accept": accept, "Accept-Encoding": coding}

@@ -20,6 +20,7 @@ import pytest_twisted
 from attrs import define, field
 from twisted.internet.threads import deferToThread
 
+from tests.clients.test_publish import wait_until_ready
 from tests.support.distributions import make_wheel
 from tests.support.proxy import ForwardingProxy
 from tests.support.redis import RedisServer, tell
@@ -242,6 +243,7 @@ def bad_days(here: Everything) -> None:
         here.ask("GET", "/health/ready", Authorization=login)
         here.ask("DELETE", "/simple/demo/1.0", Authorization=login)
         here.redis.cont()
+        wait_until_ready(here.process)
 
 
 def unforeseen(here: Everything) -> None:

@@ -14,7 +14,7 @@ from tests.support.distributions import make_wheel
 from tests.support.server import JSON, CheddarProcess, ask, basic, upload_form
 
 CROWD = 500
-HEADER_SECONDS = 4
+HEADER_SECONDS = 10
 
 
 class Crowd(threading.Thread):

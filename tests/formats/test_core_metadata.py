@@ -99,7 +99,8 @@ def test_hostile_metadata_costs_little(raw: bytes) -> None:
         parse(raw)
     except Invalid:
         pass
-    assert time.process_time() - started < 5
+    # 3 s with nobody beside it.
+    assert time.process_time() - started < 10
 
 
 @given(st.binary(max_size=200))

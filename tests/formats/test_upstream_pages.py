@@ -501,4 +501,5 @@ def test_hostile_html_costs_little(unit: str) -> None:
     started = time.process_time()
     with pytest.raises(UpstreamBroken):
         read_html(unit * (1_000_000 // len(unit)))
-    assert time.process_time() - started < 3
+    # 3 s with nobody beside it; a reader that is quadratic takes at least 24.
+    assert time.process_time() - started < 10

@@ -168,8 +168,10 @@ async def _send(reactor: Any, request: Request, seen: Seen, fault: Fault, body: 
 async def _break_off(reactor: Any, request: Request, seen: Seen, how: Literal["hang", "reset", "close"]) -> None:
     if how == "hang":
         await Deferred()  # until the connection is gone
-    # A reset overtakes bytes that the other side has not read yet: give them time to arrive.
-    await deferLater(reactor, 0.05)
+    # A reset overtakes bytes that the other side has not read yet: give them time to arrive, and the reactor, which may
+    # have stood still meanwhile, its turns.
+    for _ in range(10):
+        await deferLater(reactor, 0.005)
     seen.ended = "cut"
     if how == "reset":
         request.channel.transport.abortConnection()

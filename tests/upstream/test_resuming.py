@@ -24,7 +24,7 @@ FILE = f"/files/{NAME}"
 def client(evil: EvilUpstream, client_of: Callable[..., Upstream]) -> Upstream:
     """A client of an upstream that has one file, and no patience."""
     evil.add_file("big", NAME, CONTENT)
-    return client_of(evil.url, timeout=0.5)
+    return client_of(evil.url, timeout=2)
 
 
 async def fetch(client: Upstream, evil: EvilUpstream) -> bytes:
