@@ -85,7 +85,7 @@ def clock(reactor: Any) -> LaterReactor:
 @pytest.fixture
 def settings(tmp_path: Path, upstream: EvilUpstream) -> Settings:
     """A Cheddar without much patience."""
-    return Settings(data_dir=tmp_path / "data", index_url=upstream.url, get_timeout=2, listing_wait=1)
+    return Settings(data_dir=tmp_path / "data", index_url=upstream.url, get_timeout=4, listing_wait=10)
 
 
 @pytest_twisted.async_yield_fixture

@@ -102,6 +102,9 @@ async def test_the_ending_can_fail(served: Served, nothing_left: Ending) -> None
 
 async def test_u1_slow_page(served: Served) -> None:
     """Who asks for what is not here waits so long and no longer; the answer is still waited for, once, and kept."""
+    # The client's patience ends well before upstream answers, upstream's long after.
+    served.cheddar.settings = attrs.evolve(served.cheddar.settings, listing_wait=1, get_timeout=20)
+    await served.cheddar.restart()
     served.upstream.misbehave(PAGE, delay=1.5, times=1)
     says_come_again(await served.page("demo"))
     await until(lambda: served.upstream.requests[0].ended, served.clock)
