@@ -206,6 +206,9 @@ def test_a_worker_that_is_killed_is_replaced(server: CheddarProcess) -> None:
     before = counted(server, ALL_LIVE)
     for _ in range(30):
         assert ask(server.port, "GET", "/health/live").status == 200
+    end = time.monotonic() + PATIENCE
+    while counted(server, ALL_LIVE) < before + 30 and time.monotonic() < end:
+        time.sleep(0.02)  # a worker counts what it has answered, and another one may be asked for the metrics before
     assert {counted(server, ALL_LIVE) for _ in range(10)} == {before + 30}
     client = Client(server.port, path, content)
     victim, other = sorted(workers_of(server.pid))
