@@ -79,8 +79,9 @@ def beside(parts: list[str], turns: Turns, folder: Path, root: Path) -> None:
         running.callback(upstream.stop)
         servers = started(compared(folder, upstream.simple, root), turns, running, root)
         uploads.release_with_description([server for server in servers if isinstance(server, Cheddar)])
-        # Where the metadata is makes little difference to files.
-        fewer = [server for server in servers if not (turns.extent.quick and isinstance(server, CheddarOnRedis))]
+        # Where the metadata is makes little difference to files, and so does how many processes there are.
+        others = (CheddarOnRedis, TwoCheddars) if turns.extent.quick else ()
+        fewer = [server for server in servers if not isinstance(server, others)]
         # As long after the last change as servers mostly are.
         time.sleep(_SETTLING)
         run: Mapping[str, Callable[[], None]] = {
