@@ -243,6 +243,23 @@ async def test_in_order(warm: Warm) -> None:
     assert list(map(undated, answers)) == list(map(undated, expected))
 
 
+async def test_a_body_in_the_words_of_a_request(warm: Warm) -> None:
+    """What is kept for a head is no answer to the same bytes in a body, on a connection that had that answer before."""
+    data = request("GET", "/simple/acme/", Accept=JSON)
+    await warm.exchange(data)
+    with Client(warm.cheddar.port) as client:
+        client.send(data)
+        await deferToThread(whole, client, data)
+        before = warm.hits
+        assert before > 0
+        client.send(request("POST", "/pypi/", Authorization=basic(), Content_Length=str(len(data)), Content_Type="a/b"))
+        while not any(channel._body for channel in site(warm.cheddar).census.channels):
+            await deferLater(warm.reactor, 0.001, lambda: None)
+        client.send(data)
+        status, _, _ = await deferToThread(client.answer)
+        assert (status, warm.hits) == (400, before)
+
+
 @pytest.mark.deadline(90)
 async def test_a_reader_that_does_not_read(warm: Warm) -> None:
     """Who asks on and on and takes nothing is waited for, and costs no memory; later he gets all his answers."""
