@@ -100,6 +100,10 @@ class AddressRefused(UpstreamBroken):
     """Upstream named an address that Cheddar does not ask."""
 
 
+class FileTooLarge(UpstreamBroken):
+    """Upstream's file is larger than what Cheddar fetches."""
+
+
 class WrongBytes(UpstreamBroken):
     """
     Upstream sent other bytes of a file than its listing promises.

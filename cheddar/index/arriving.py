@@ -21,6 +21,7 @@ from cheddar import metrics
 from cheddar.errors import (
     AddressRefused,
     CheddarError,
+    FileTooLarge,
     NoRoom,
     NotFound,
     StoreUnavailable,
@@ -330,7 +331,7 @@ class Download:
                 return stored
         try:
             return await self._try()
-        except AddressRefused:
+        except (AddressRefused, FileTooLarge):
             raise  # it would be again
         except UpstreamBroken as error:
             if self.attempt is None or self._seats <= self.attempt.followers:

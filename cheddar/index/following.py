@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from cheddar.deferreds import Pace, returns_deferred
-from cheddar.errors import AddressRefused, NoRoom, NotFound, Unavailable, UpstreamBroken, WrongBytes
+from cheddar.errors import AddressRefused, FileTooLarge, NoRoom, NotFound, Unavailable, UpstreamBroken, WrongBytes
 from cheddar.index.arriving import Attempt, Download, Wanted
 from cheddar.index.relaying import Relay
 from cheddar.interfaces import IArriving, IFileView, IUpstream
@@ -193,7 +193,7 @@ class Arriving:
                 await relay.reach()
             except UpstreamBroken as error:
                 relay.end()
-                if not again or isinstance(error, AddressRefused):
+                if not again or isinstance(error, AddressRefused | FileTooLarge):
                     raise
             except BaseException:
                 relay.end()

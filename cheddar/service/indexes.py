@@ -99,7 +99,7 @@ async def open_indexes(
     housekeeping.start()
     sources = []
     for of_one in settings.upstreams:
-        upstream = configured(of_one, os.environ, reactor=reactor, pool=work)
+        upstream = configured(of_one, os.environ, reactor=reactor, pool=work, max_file=settings.max_download)
         stops.append(upstream.stop)
         sources.append(Source(of_one.name, upstream, of_one.may_be_asked_for, of_one.merge))
     upstreams = Upstreams(sources, settings.offline)

@@ -126,8 +126,9 @@ class Settings:
     failed_logins: int = 10
     failed_logins_per_address: int = 30
     failed_logins_seconds: int = 300
-    # The largest upload, in bytes.
+    # The largest upload, in bytes; and the largest file that is fetched from upstream.
     max_upload: int = 4 * 1024**3
+    max_download: int = 16 * 1024**3
     # Of the form that it comes in: parts, bytes of one field, and bytes of all fields.
     form_parts: int = 1024
     form_field_size: int = 4 * 1024**2

@@ -41,6 +41,7 @@ ACCEPT = b"application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+h
 MAX_PAGE = 32 * 1024**2
 MAX_INFLATED_PAGE = 256 * 1024**2
 MAX_RANGE = 32 * 1024**2
+MAX_FILE = 16 * 1024**3
 # Downloads are long and pages are short: each has its own places, and there are more for what takes longer.
 DOWNLOADS_PER_CONNECTION = 4
 LONGEST_CONNECT = 10.0
@@ -72,6 +73,7 @@ class Upstream:
         name: str = "",
         credentials: OriginCredentials | None = None,
         certificate: PrivateCertificate | None = None,
+        max_file: int = MAX_FILE,
     ) -> None:
         """
         @param url: the address of the Simple API, maybe with credentials: they are sent to its origin alone.
@@ -85,6 +87,7 @@ class Upstream:
         @param name: what the settings call it; files of its pages say that they are its.
         @param credentials: of its origin, in place of those in C{url}.
         @param certificate: shown to its origin.
+        @param max_file: bytes of the largest file that is fetched.
         @raise UpstreamBroken: C{url} is no http(s) address.
         """
         bare, in_url = split_credentials(url.rstrip("/") + "/")
@@ -95,6 +98,7 @@ class Upstream:
         self._reactor = reactor
         self._pool = pool
         self._timeout = timeout
+        self._max_file = max_file
         self._rules = AddressRules(base.origin)
         tls = OwnCertificatePolicy(trust, base.origin, certificate)
         self._endpoints = CheckedEndpoints(reactor, self._rules, tls, min(timeout, LONGEST_CONNECT), proxy_for)
@@ -124,7 +128,7 @@ class Upstream:
         @param url: absolute; checked like any address that upstream names.
         @return: fires at the end of the body; where upstream does not say how long it is, that is the end of the
             connection, and only a digest tells whether it was whole. [NotFound, UpstreamUnavailable, UpstreamBroken;
-            what the receiver raised]
+            FileTooLarge, which it will be the next time too; what the receiver raised]
         """
         return self._start("file", self._file_places, lambda: self._fetch_file(url, receiver, uncached))
 
@@ -236,7 +240,7 @@ class Upstream:
     async def _fetch_file(self, url: str, receiver: IBodyReceiver, uncached: bool) -> None:
         target = Target.parse(url)
         response = await self._verbatim(target, f"file {_filename(target)}", UNCACHED if uncached else Headers())
-        whole, counting = Whole.of(response), Counting(receiver)
+        whole, counting = Whole.of(response), Counting(receiver, self._max_file)
         left = 0 if whole is None else RESUMPTIONS
         while True:
             received = counting.received

@@ -8,18 +8,25 @@ from typing import Any
 from twisted.python.threadpool import ThreadPool
 
 from cheddar.settings.upstreams import UpstreamSettings
-from cheddar.upstream.client import Upstream
+from cheddar.upstream.client import MAX_FILE, Upstream
 from cheddar.upstream.credentials import find_credentials
 from cheddar.upstream.proxies import proxies
 from cheddar.upstream.tls import client_certificate, trusted
 
 
-def configured(settings: UpstreamSettings, environ: Mapping[str, str], *, reactor: Any, pool: ThreadPool) -> Upstream:
+def configured(
+    settings: UpstreamSettings,
+    environ: Mapping[str, str],
+    *,
+    reactor: Any,
+    pool: ThreadPool,
+    max_file: int = MAX_FILE,
+) -> Upstream:
     """
     Blocks: reads what the settings name.
 
     @param environ: the process's environment: passwords and proxies may be there.
-    @param reactor: as L{Upstream} needs it.
+    @param reactor: as L{Upstream} needs it; C{pool} and C{max_file} too.
     @raise SettingsError: something that they name is not there, or is not what it should be.
     """
     url, credentials = find_credentials(settings, environ)
@@ -34,4 +41,5 @@ def configured(settings: UpstreamSettings, environ: Mapping[str, str], *, reacto
         name=settings.name,
         credentials=credentials,
         certificate=client_certificate(settings),
+        max_file=max_file,
     )

@@ -13,6 +13,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 from zope.interface import implementer
 
+from cheddar.errors import FileTooLarge
 from cheddar.interfaces import IBodyReceiver
 from cheddar.upstream.answers import header
 from cheddar.upstream.ranges import part_of, range_header
@@ -52,21 +53,32 @@ class Counting:
     """
     Hands on what comes, as one body however many answers it takes.
 
+    @ivar _most: bytes that it may have: a body of no length may never end, and would fill the disk.
     @ivar received: bytes so far.
     """
 
     _receiver: IBodyReceiver
+    _most: int
     received: int = 0
     _begun: bool = False
 
     def begin(self, length: int | None) -> None:
-        """See L{IBodyReceiver}."""
+        """See L{IBodyReceiver}. [FileTooLarge]"""
         if not self._begun:
             self._begun = True
+            self._check(length or 0)
             self._receiver.begin(length)
 
     def write(self, data: bytes) -> Deferred[None] | None:
-        """See L{IBodyReceiver}."""
+        """See L{IBodyReceiver}. [FileTooLarge]"""
+        self._check(self.received + len(data))
         self.received += len(data)
         pause: Deferred[None] | None = self._receiver.write(data)
         return pause
+
+    def _check(self, length: int) -> None:
+        if length > self._most:
+            raise FileTooLarge(
+                f"Upstream's file is larger than {self._most} bytes, the most that Cheddar fetches. The server's "
+                "administrator can raise MAX_DOWNLOAD."
+            )

@@ -37,6 +37,8 @@ RELEASES, ROUNDS = 1.5, 25.0
 LAST = 10.0
 #: Seconds until everything must work once upstream behaves: a pause after failures lasts so long at most.
 HEALING = 75.0
+#: Bytes of a file that never ends: the clients keep them all.
+MAX_DOWNLOAD = 8 * 1024**2
 
 
 @define(eq=False)
@@ -70,6 +72,7 @@ class Chaos:
             negative_ttl=1,
             versions_short_ttl=1,
             refresh_interval=1,
+            max_download=MAX_DOWNLOAD,
         )
         cheddar = await CheddarHere(settings, self._reactor).start()
         globalLogPublisher.addObserver(self._observe)

@@ -17,7 +17,9 @@ import treq
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
-from twisted.web.client import Agent, HTTPConnectionPool, ResponseFailed, ResponseNeverReceived
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone, ResponseFailed, ResponseNeverReceived
 from twisted.web.http_headers import Headers
 
 from tests.clients.installers import Client, Pip, Uv
@@ -58,6 +60,34 @@ class Watchers:
     def note(self, problem: str) -> None:
         """Something is wrong."""
         self.wrong.append(f"{problem} [{self.reactor.seconds():.3f}]")
+
+
+class Content(Protocol):
+    """
+    A body. Who does not want the rest of it closes the connection, as real clients do: treq would read it to its end,
+    and there may be none.
+
+    @ivar whole: its bytes; to be cancelled.
+    """
+
+    transport: Any  # Twisted's HTTP client gives one that can be closed, and names no interface for it
+
+    def __init__(self) -> None:
+        self.whole: Deferred[bytes] = Deferred(lambda _: self.transport.loseConnection())
+        self._pieces: list[bytes] = []
+
+    def dataReceived(self, data: bytes) -> None:
+        """Some of it."""
+        self._pieces.append(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Its end."""
+        if self.whole.called:
+            return
+        if reason.check(ResponseDone):
+            self.whole.callback(b"".join(self._pieces))
+        else:
+            self.whole.errback(reason)
 
 
 @define(eq=False)
@@ -273,7 +303,9 @@ class Asker:
         client = treq.client.HTTPClient(Agent(self._watchers.reactor, pool=self._pool))
         url = f"http://127.0.0.1:{self._watchers.port}{path}"
         response = await client.request(method, url, headers=headers, unbuffered=True, allow_redirects=False)
-        return response.code, response.headers, await treq.content(response)
+        content = Content()
+        response.deliverBody(content)
+        return response.code, response.headers, await content.whole
 
     def _judge(self, kind: str, what: str, status: int, headers: Headers, body: bytes, fine: int) -> None:
         """Whether an answer is one of those that are promised."""

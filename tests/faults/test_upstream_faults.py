@@ -245,6 +245,32 @@ async def test_u5_truncated(served: Served, fault: dict[str, Any]) -> None:
     assert (await served.get(bare)).body == content
 
 
+@pytest.mark.parametrize("listed", [True, False])
+async def test_never_ends(served: Served, listed: bool) -> None:
+    """
+    A file without a length that never ends is given up at MAX_DOWNLOAD, whether its listing has a length or not; nobody
+    asks again for it at once, and nothing of it is kept.
+    """
+    served.cheddar.settings = attrs.evolve(served.cheddar.settings, max_download=len(CONTENT))
+    await served.cheddar.restart()
+    served.upstream.json = listed
+    address = await address_of_file(served)
+    served.upstream.misbehave(FILE, endless=True)
+    assert await bytes_got(served, address) < len(CONTENT)
+    (asked,) = [seen for seen in served.upstream.requests if seen.path == FILE]
+    await until(lambda: asked.ended, served.clock)
+    assert asked.ended == "lost"
+    served.upstream.behave()
+    await gives_the_file(served)
+    filename, content = make_wheel("large", "1.0", size=len(CONTENT))
+    served.upstream.add_file("large", filename, content)
+    (large,) = (await served.addresses("large")).values()
+    refused = await served.get(large)
+    assert refused.status == 502
+    assert "MAX_DOWNLOAD" in refused.json()["detail"]
+    assert served.upstream.hits[f"GET /files/{filename}"] == 1
+
+
 async def test_u6_wrong_bytes(served: Served) -> None:
     """No client ever has all of a file that is wrong; a small one is fetched again before anybody notices."""
     address, upstream = await address_of_file(served), served.upstream

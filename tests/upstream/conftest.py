@@ -11,6 +11,7 @@ from twisted.internet.defer import DeferredList
 from twisted.python.threadpool import ThreadPool
 
 from cheddar.upstream import Upstream
+from cheddar.upstream.client import MAX_FILE
 from cheddar.upstream.proxies import Choice, no_proxy
 from tests.support.upstream import EvilUpstream
 
@@ -56,6 +57,7 @@ async def client_of(reactor: Any, thread_pool: ThreadPool) -> AsyncIterator[Call
         trust: Any = None,
         using: Any = None,
         proxy_for: Choice = no_proxy,
+        max_file: int = MAX_FILE,
     ) -> Upstream:
         made.append(
             Upstream(
@@ -66,6 +68,7 @@ async def client_of(reactor: Any, thread_pool: ThreadPool) -> AsyncIterator[Call
                 connections=connections,
                 trust=trust,
                 proxy_for=proxy_for,
+                max_file=max_file,
             )
         )
         return made[-1]

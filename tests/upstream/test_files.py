@@ -9,7 +9,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
-from cheddar.errors import NoRoom, NotFound, UpstreamBroken, UpstreamUnavailable
+from cheddar.errors import FileTooLarge, NoRoom, NotFound, UpstreamBroken, UpstreamUnavailable
 from cheddar.model import Validators
 from cheddar.upstream import Upstream
 from tests.support.distributions import core_metadata_of, make_wheel
@@ -219,6 +219,24 @@ async def test_cancel(reactor: Any, evil: EvilUpstream, client: Upstream, pausin
     await failure_of(fetching, CancelledError)
     await ended(evil, 0)
     assert evil.requests[0].ended == "lost"
+
+
+@pytest.mark.parametrize("fault", [{"framing": "chunked"}, {"endless": True}, {}])
+async def test_too_large(evil: EvilUpstream, client_of: Make, fault: dict[str, Any], reactor: Any) -> None:
+    """A file may be so large and no larger: of one without a length not a byte more is handed on, of others none."""
+    evil.add_file("flask", WHEEL, CONTENT)
+    url, receiver = evil.files_url + WHEEL, Kept()
+    await client_of(evil.url, max_file=len(CONTENT)).fetch_file(url, receiver)
+    assert receiver.content == CONTENT
+    most = len(CONTENT) - (0 if fault.get("endless") else 1)
+    evil.misbehave(FILE, **fault)
+    receiver = Kept()
+    await failure_of(client_of(evil.url, max_file=most).fetch_file(url, receiver), FileTooLarge)
+    assert len(receiver.content) <= most
+    assert bool(receiver.pieces) is bool(fault)
+    await ended(evil, -1)
+    await deferLater(reactor, 0)  # the connection may be in the middle of the same piece
+    assert evil.requests[-1].ended == "lost" or not fault.get("endless")
 
 
 async def test_bytes(evil: EvilUpstream, client: Upstream) -> None:
