@@ -21,9 +21,10 @@ def escaped(text: str, keep: str = "") -> str:
     """
     if text.isprintable():
         return text
-    return "".join(
-        char if char.isprintable() or char in keep else char.encode("unicode_escape").decode("ascii") for char in text
-    )
+    if keep:
+        # What is between is mostly printable, which is seen at once.
+        return keep[0].join(escaped(part, keep[1:]) for part in text.split(keep[0]))
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
 
 
 @provider(ILogObserver)

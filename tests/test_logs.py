@@ -52,6 +52,12 @@ def test_a_traceback_keeps_its_lines() -> None:
     assert "RuntimeError" in "".join(lines)
 
 
+@given(st.text(), st.sampled_from(["", "\n", "\n\t"]))
+def test_what_is_kept(text: str, keep: str) -> None:
+    """Some characters may stay; all others are escaped one by one."""
+    assert escaped(text, keep) == "".join(char if char in keep else escaped(char) for char in text)
+
+
 @given(st.text(min_size=1))
 def test_any_text_is_one_line(text: str) -> None:
     """Whatever is logged: one line, of characters that print, and what prints as it is."""

@@ -39,6 +39,8 @@ TAIL = 16 * 1024
 #: Seconds that a download nobody waits for any more goes on, and the size under which it is finished all the same.
 PATIENCE = 5.0
 SMALL = 16 * 1024 * 1024
+#: Bytes of the beginning that are at hand for those who come while it is on its way: no thread is asked for them.
+AT_HAND = 64 * 1024
 #: From how many on those who wait are told of several pieces at once, and seconds for which these are gathered: a turn
 #: for each of them costs more than the pieces do.
 CROWD = 8
@@ -60,6 +62,7 @@ class Wanted:
     @ivar pin: see L{Pin}; for a file whose listing has no SHA-256.
     @ivar arrived: called once it was downloaded, verified and stored.
     @ivar project: whose it is.
+    @ivar missed: how many files had arrived here when it was looked for and was not there; None: nobody has looked.
     """
 
     key: str
@@ -67,6 +70,7 @@ class Wanted:
     pin: Pin | None = None
     arrived: Callable[[], None] | None = None
     project: str = ""
+    missed: int | None = None
 
 
 def wrong_length(file: File, length: int, right: int | None) -> UpstreamBroken:
@@ -92,6 +96,7 @@ class Attempt:
         self._clock = clock
         self._grown = grown
         self._readable = 0
+        self._at_hand = b""
         self._problem: CheddarError | None = None
         self._fetching: Deferred[None] | None = None
         writer.notify(self._more_readable)
@@ -114,6 +119,10 @@ class Attempt:
         """The bytes as they come."""
         view: IFileView = self._writer.view()
         return view
+
+    def at_hand(self, offset: int, length: int) -> bytes:
+        """Plain call. Some bytes below L{edge}, at most C{length}, if they need not be read; else none."""
+        return self._at_hand[offset : offset + length]
 
     async def fetch(self, upstream: IUpstream, *, uncached: bool) -> None:
         """Get all bytes. [NotFound, UpstreamUnavailable, UpstreamBroken, NoRoom]"""
@@ -147,6 +156,8 @@ class Attempt:
         if self.length is not None and self.received > self.length:
             self._give_up(self._wrong_length(self.received))
             return None
+        if len(self._at_hand) < AT_HAND:
+            self._at_hand += data[: AT_HAND - len(self._at_hand)]
         try:
             return self._writer.write(data)
         except NoRoom as error:
@@ -190,7 +201,9 @@ class Download:
         reactor: IReactorTime,
         clock: IReactorTime,
         forget: Callable[[Download], None],
+        missing: bool = False,
     ) -> None:
+        """@param missing: whether it was seen that it is not in C{storage}, and nothing has come since."""
         self.key = wanted.key
         self.wanted = wanted
         self.stored: IStoredFile | None = None
@@ -202,6 +215,7 @@ class Download:
         self._reactor = reactor
         self._clock = clock
         self._forget = forget
+        self._missing = missing
         self._seats = 0
         self._begun = False
         self._leaving: IDelayedCall | None = None
@@ -319,16 +333,9 @@ class Download:
         return gatherResults(self._cleaning).addCallback(lambda _: None)
 
     async def _obtain(self) -> IStoredFile:
-        try:
-            # It may have come between the question of who waits and now.
-            stored = await self._storage.open(self.key)
-        except NotFound:
-            pass
-        except Unavailable as error:
-            raise NoRoom(str(error)) from error  # what cannot be read could not be kept either
-        else:
-            if self._file.size in (None, stored.size):
-                return stored
+        stored = None if self._missing else await self._find()
+        if stored is not None:
+            return stored
         try:
             return await self._try()
         except (AddressRefused, FileTooLarge):
@@ -339,6 +346,16 @@ class Download:
             self.log.warn("Asking upstream once more for {name}: {error}", name=self._file.filename, error=error)
             self._wake()
         return await self._try(uncached=True)
+
+    async def _find(self) -> IStoredFile | None:
+        """It may have come between the question of who waits and now."""
+        try:
+            stored: IStoredFile = await self._storage.open(self.key)
+        except NotFound:
+            return None
+        except Unavailable as error:
+            raise NoRoom(str(error)) from error  # what cannot be read could not be kept either
+        return stored if self._file.size in (None, stored.size) else None
 
     async def _try(self, *, uncached: bool = False) -> IStoredFile:
         algorithms = tuple({"sha256", *self._file.digests})

@@ -54,6 +54,7 @@ class Downloads:
         self._events = Events(self._clock, audit)
         self._telling: set[Deferred[None]] = set()
         self._under_way: dict[str, Download] = {}
+        self._arrived = 0
         self._looks: SingleFlight[IStoredFile] = SingleFlight()
         self._relays: set[Relay] = set()
         self._without_room: dict[str, tuple[float, NoRoom]] = {}
@@ -82,15 +83,16 @@ class Downloads:
         @param file: like the others, as L{Wanted} has it.
         """
 
-        def arriving(promised: int | None = None) -> Arriving:
-            return Arriving(Wanted(key, file, pin, arrived, project), self, self._reactor, promised)
+        def arriving(promised: int | None = None, missed: int | None = None) -> Arriving:
+            return Arriving(Wanted(key, file, pin, arrived, project, missed), self, self._reactor, promised)
 
         if key not in self._under_way:
+            before = self._arrived
             try:
                 # Many who ask at once ask one question: each would wait for the answers to all the others.
                 stored = await self._looks.run(key, lambda: self._storage.open(key))
             except NotFound:
-                pass
+                return arriving(missed=before)
             except Unavailable as error:
                 self.log.warn("{key} is fetched again: {error}", key=key, error=error)
             else:
@@ -122,6 +124,7 @@ class Downloads:
                 reactor=self._reactor,
                 clock=self._clock,
                 forget=self._forget,
+                missing=wanted.missed == self._arrived,
             )
             download.start()
         return download
@@ -159,6 +162,8 @@ class Downloads:
     def _forget(self, download: Download) -> None:
         if self._under_way.get(download.key) is download:
             del self._under_way[download.key]
+        if download.stored is not None:
+            self._arrived += 1
         if isinstance(download.failure, WrongBytes):
             self.note_wrong_bytes(download.wanted, download.failure)
         if isinstance(download.failure, NoRoom) and download.attempt is not None:

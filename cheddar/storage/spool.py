@@ -30,6 +30,9 @@ from cheddar.storage.work import Work, storing
 #: Bytes that may wait for the disk before the giver is asked to pause, and how few there are when it may go on.
 HIGH_WATER = 2 * 1024 * 1024
 LOW_WATER = 1024 * 1024
+#: So many at the beginning of a file are written before more is taken: those who wait for them would wait longer where
+#: reading on and writing take turns.
+BEGINNING = 64 * 1024
 
 _GIVEN_UP = "The file was given up before it was whole. Try again."
 
@@ -244,7 +247,8 @@ class SpoolFile:
         self._unwritten += len(data)
         self._gathered.append(data)
         self._write_batch()
-        return self._wait_in(self._wanting_room) if self._unwritten > HIGH_WATER else None
+        high = HIGH_WATER if self._written else BEGINNING
+        return self._wait_in(self._wanting_room) if self._unwritten > high else None
 
     @returns_deferred
     async def finish(self) -> Mapping[str, str]:

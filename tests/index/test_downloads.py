@@ -16,12 +16,13 @@ from twisted.internet.task import Clock, deferLater
 from zope.interface.verify import verifyObject
 
 from cheddar.errors import NotFound, Unavailable, UpstreamBroken, UpstreamUnavailable
-from cheddar.index.arriving import CROWD, TAIL
+from cheddar.index.arriving import AT_HAND, CROWD, TAIL
 from cheddar.index.downloads import Downloads
 from cheddar.index.upstreams import Upstreams
 from cheddar.interfaces import IArriving, IStoredFile
 from cheddar.model import File
 from cheddar.storage.filesystem import FilesystemStorage
+from cheddar.storage.sending import FileView
 from tests.support.consumers import Taker
 from tests.support.upstream import EvilUpstream
 
@@ -114,6 +115,55 @@ async def test_bytes_flow_before_the_end(downloads: Downloads, evil: EvilUpstrea
     taking.cancel()
     with pytest.raises(CancelledError):
         await taking
+
+
+async def test_the_beginning_is_at_hand(
+    downloads: Downloads, evil: EvilUpstream, reactor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first bytes, once they are written, go to all who wait without being read; what comes after them is read."""
+    read: list[int] = []
+    reading = FileView.read
+
+    def count(self: FileView, offset: int, length: int) -> Deferred[bytes]:
+        read.append(offset)
+        return reading(self, offset, length)
+
+    monkeypatch.setattr(FileView, "read", count)
+    for sent, at_hand in ((AT_HAND, True), (AT_HAND + 100_000, False)):
+        evil.misbehave(PATH, hang_after=sent, times=1)
+        takers = [Taker(), Taker()]
+        taking = [take(await downloads.follow(KEY, file_of(evil)), taker) for taker in takers]
+        await until(lambda: all(len(taker.taken) == sent - TAIL for taker in takers), reactor)  # noqa: B023  # waited for
+        assert {bytes(taker.taken) for taker in takers} == {CONTENT[: sent - TAIL]}
+        assert (read == []) is at_hand
+        await downloads.stop()
+        for one in taking:
+            with pytest.raises(UpstreamUnavailable):
+                await one
+
+
+async def test_it_is_looked_for_once(
+    downloads: Downloads, node: Any, evil: EvilUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Who asks for a file that is not here has it looked for once; what came between that look and the question for its
+    bytes is found all the same.
+    """
+    looks: list[str] = []
+    opening = node.storage.open
+
+    def count(key: str) -> Any:
+        looks.append(key)
+        return opening(key)
+
+    monkeypatch.setattr(node.storage, "open", count)
+    first, second = [await downloads.follow(KEY, file_of(evil)) for _ in range(2)]
+    assert looks == [KEY, KEY]
+    assert await take(first) == CONTENT
+    assert looks == [KEY, KEY]
+    assert await take(second) == CONTENT
+    assert looks == [KEY, KEY, KEY]
+    assert evil.hits[f"GET {PATH}"] == 1
 
 
 async def test_bytes_flow_to_a_crowd(downloads: Downloads, evil: EvilUpstream, reactor: Any) -> None:

@@ -19,6 +19,7 @@ from zope.interface.verify import verifyObject
 from cheddar.errors import DigestMismatch, Invalid, NoRoom, NotFound, TooLarge
 from cheddar.interfaces import IFileStorage, IFileView, IFileWriter, IStoredFile
 from cheddar.storage.filesystem import FilesystemStorage
+from cheddar.storage.spool import BEGINNING
 from tests.support.consumers import Taker
 
 KEY = "releases/flask/0123456789abcdef/flask-1.0-py3-none-any.whl"
@@ -133,12 +134,17 @@ async def test_a_fast_giver_is_asked_to_wait(storage: Any) -> None:
     """Who gives bytes faster than the disk takes them is asked to pause: memory stays flat."""
     writer = await storage.create()
     block = b"x" * (1024 * 1024)
+    assert writer.write(b"x" * BEGINNING) is None
+    beginning = writer.write(b"x")
+    assert beginning is not None, "others wait for the beginning"
+    await beginning
+    assert writer._written >= BEGINNING
     answers = [writer.write(block) for _ in range(8)]
     assert answers[0] is None
     assert answers[-1] is not None
     await answers[-1]
     assert writer._unwritten <= 1024 * 1024
-    assert await writer.finish() == {"sha256": hashlib.sha256(block * 8).hexdigest()}
+    assert await writer.finish() == {"sha256": hashlib.sha256(b"x" * (BEGINNING + 1) + block * 8).hexdigest()}
     await writer.abort()
 
 
