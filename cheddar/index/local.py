@@ -177,8 +177,8 @@ class LocalIndex:
         file = self._file(self._offered(project, await self._known(project)), filename, digest)
         try:
             return await self._open(file)
-        except NotFound:
-            self._log.error("The bytes of {filename} are missing: no file at {key}", filename=filename, key=file.key)
+        except NotFound as error:
+            self._log.error("The bytes of {filename} are missing: {error}", filename=filename, error=error)
             raise Unavailable(
                 f"{filename} is listed, but its bytes are missing; an operator must put them back or run "
                 "`cheddar rebuild`.",
@@ -187,6 +187,8 @@ class LocalIndex:
 
     async def _open(self, file: File) -> IStoredFile:
         stored = await self._storage.open(file.key)
+        if file.size not in (None, stored.size):
+            raise NotFound(f"{file.key} has {stored.size} bytes, not {file.size}.")
         stored.published_at = file.upload_time
         return stored
 

@@ -134,9 +134,13 @@ class Delivery:
         self._head(request, response)
         if request.method == b"HEAD" or size == 0:
             request.write(b"")
+            if response.lasting is not None:
+                request.site.hot.keep(request, response.lasting, b"")
             return
         try:
             await file.send(request, first, last)
+            if response.lasting is not None and not IArriving.providedBy(file):
+                request.site.hot.keep(request, response.lasting, b"", file)
         except CancelledError:
             await request.cut()
         except Exception as error:

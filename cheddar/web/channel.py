@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 
 from cheddar import metrics
 from cheddar.web.clients import TrustedProxies, counted_as
+from cheddar.web.hot_files import HotFile
 from cheddar.web.sendfile import Sending, can_sendfile
 from cheddar.web.strict import StrictChannel
 
@@ -59,12 +60,14 @@ class PacedChannel(StrictChannel):
     @ivar peer: the address of the other end; empty where that has none.
     @ivar postponed: what has come and is not looked at yet: others go before.
     @ivar head: the bytes of the head that comes next, where they came whole and in one piece.
+    @ivar sending: a file that is on its way over the short road; what comes meanwhile waits.
     """
 
     site: Any
     peer: str = ""
     head: bytes = b""
     postponed: bytes = b""
+    sending: HotFile | None = None
     _waits: bool = False
     #: Whether it was between two requests when it was looked at last, and nothing has begun or ended since.
     _quiet: bool = False
@@ -88,10 +91,12 @@ class PacedChannel(StrictChannel):
         self.site.census.left(self)
         self.postponed = b""
         super().connectionLost(reason)
+        if self.sending is not None:
+            self.sending.lost()
 
     def dataReceived(self, data: bytes) -> None:
         """See L{HTTPChannel}. What was asked for before in the very same bytes is answered at once."""
-        if self.postponed:
+        if self.postponed or self.sending is not None:
             self._postpone(data)
         elif self._quiet or self._between_requests():
             self._quiet = True
@@ -102,8 +107,8 @@ class PacedChannel(StrictChannel):
     def go_on(self) -> None:
         """It is this connection's turn: see L{Turns<cheddar.web.turns.Turns>}."""
         self._waits = False
-        if not self.postponed or self.stalled_since is not None:
-            return  # it is gone; or it comes again when its client reads
+        if not self.postponed or self.stalled_since is not None or self.sending is not None:
+            return  # it is gone; or it comes again when its client reads, or has its file
         data, self.postponed = self.postponed, b""
         try:
             self._networkProducer.resumeProducing()
@@ -121,9 +126,8 @@ class PacedChannel(StrictChannel):
         if self.site.draining:
             self._receive(data)
             return
-        more = True
-        while more:
-            if self.stalled_since is not None:
+        while True:
+            if self.stalled_since is not None or self.sending is not None or self.postponed:
                 self._postpone(data)
                 return
             data, more = self.site.hot.answer(self, data)
@@ -134,7 +138,34 @@ class PacedChannel(StrictChannel):
                 self._postpone(data)
                 return
             granted = False
-        self._receive(data)
+            if more:
+                continue
+            left = self.site.hot.send(self, data)
+            if left is None:
+                self._receive(data)
+                return
+            if not left:
+                return
+            data = left
+
+    def file_begins(self, sending: HotFile) -> None:
+        """A file is on its way over the short road, for however long."""
+        self.sending = sending
+        self._savedTimeOut = self.setTimeout(None)
+
+    def file_sent(self) -> None:
+        """It is all out: next."""
+        self.sending = None
+        self.setTimeout(self._savedTimeOut)
+        if self.postponed:
+            self._postpone(b"")
+
+    def take_long_road(self, data: bytes) -> None:
+        """It was not to be had after all: nothing of it is out, and the request for it is as any other."""
+        self.sending = None
+        self.setTimeout(self._savedTimeOut)
+        self.postponed = data + self.postponed
+        self._postpone(b"")
 
     def _postpone(self, data: bytes) -> None:
         """What is to come is read when this is looked at: no client fills the memory with what it sends ahead."""

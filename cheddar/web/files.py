@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import inf
 from urllib.parse import quote
 
+from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
 
 from cheddar.errors import Gone, NotFound
@@ -73,6 +74,7 @@ def file_routes(routes: Routes, shown: Shown, clock: IReactorTime) -> None:
             raise NotFound("There is no such file; its project's page has its address.")
         part, private = shown.to(request).named(index), request.private(index, project)
         for_ever = not digest.startswith("url-")
+        lasting = Lasting(project, inf if index == "local" else clock.seconds() + _LISTED)
         if beside == provenance.SUFFIX:
             raw = await part.provenance(project, filename, digest)
             # Whatever the digest in the address says: attestations may be added later (index hosted attestations,
@@ -90,9 +92,10 @@ def file_routes(routes: Routes, shown: Shown, clock: IReactorTime) -> None:
                 content_type="text/plain; charset=utf-8",
                 etag=page_etag(raw),
                 headers={"Cache-Control": _kept(private, for_ever), **for_scripts(private)},
-                lasting=Lasting(project, inf if index == "local" else clock.seconds() + _LISTED),
+                lasting=lasting,
             )
-        return file_response(await part.file(project, filename, digest), filename, digest, private, for_ever)
+        response = file_response(await part.file(project, filename, digest), filename, digest, private, for_ever)
+        return evolve(response, lasting=lasting) if for_ever else response
 
     @routes.authorized_route(Action.READ, "/local/<filename>", index="local")
     async def original_address(request: CheddarRequest, filename: str) -> Response:

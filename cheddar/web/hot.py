@@ -7,8 +7,8 @@ for byte but for lines such as the client's name, which are only noted, until a 
 and no Deferred is asked. That an answer is kept is decided on the long road; what is kept is the head that it wrote,
 with the date left open, and its body.
 
-Kept are answers to those who have not logged in, about pages that everybody may see: who may see them is in the store
-too. A user's login is looked at each time.
+Kept are answers to those who have not logged in, about pages and files that everybody may see: who may see them is in
+the store too. A user's login is looked at each time. Of a file only the head is kept: see L{cheddar.web.hot_files}.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ from twisted.internet.task import LoopingCall
 from twisted.web.http import datetimeToString
 
 from cheddar import metrics
-from cheddar.interfaces import IChanges
+from cheddar.interfaces import IChanges, IStoredFile
 from cheddar.web.access_log import Answered
 from cheddar.web.conditions import http_date
+from cheddar.web.hot_files import HotFile
 from cheddar.web.responses import Lasting, age_of, request_header
 
 #: Bytes of heads, and of the bodies that go with them, that are kept.
@@ -45,6 +46,9 @@ COUNTED = 1.0
 SETTLED = 3.0
 #: Names whose last change is remembered.
 _MOST_NAMES = 10_000
+#: Requests for files of which it is remembered that there was one. An answer with a file is kept from the second on:
+#: most files are asked for once in a while, and would take the place of pages.
+_MOST_ASKED_ONCE = 1000
 
 _END = b"\r\n\r\n"
 #: Lines of a head that no answer depends on: they are noted in the log, and may be others each time. Only such values
@@ -74,7 +78,7 @@ class Kept:
     @ivar since: when it was kept, in seconds of the reactor's clock. @ivar until: how long it is good.
     @ivar start: its head up to the date. @ivar middle: up to the age, if it tells one. @ivar rest: what is left.
     @ivar checked_at: what the age counts from; None: it tells none.
-    @ivar body: empty where none is sent.
+    @ivar body: empty where none is sent, and where C{file} is.
     @ivar asked: see L{Lasting}. @ivar asked_at: when that was called last.
     @ivar hits: how often it was given, and C{seconds} how long that took, since the metrics had it.
     """
@@ -88,6 +92,7 @@ class Kept:
     rest: bytes
     checked_at: float | None
     body: bytes
+    file: IStoredFile | None
     answered: Answered
     asked: Callable[[], None] | None
     count: Callable[[float], None]
@@ -125,6 +130,7 @@ class HotAnswers:
     _head_bytes: int = field(default=0, init=False)
     _bodies: Counter[int] = field(factory=Counter, init=False)
     _body_bytes: int = field(default=0, init=False)
+    _asked_once: dict[bytes, None] = field(factory=dict, init=False)
     _changed: dict[str, float] = field(factory=dict, init=False)
     given: int = field(default=0, init=False)
     _uncounted: list[Kept] = field(factory=list, init=False)
@@ -156,13 +162,11 @@ class HotAnswers:
             kept = self._kept.get(head)
             answered = None if kept is None else kept.answered
             if kept is None:
-                if len(head) > min(LONGEST, channel.totalHeadersSize) or head.count(b"\r\n") - 2 > channel.maxHeaders:
-                    break
-                key, aside = _ASIDE.subn(b"", head)
-                kept = self._kept.get(key) if aside else None
+                kept, answered = self._find(channel, head)
                 if kept is None:
                     break
-                answered = _noted(kept.answered, *_client(head))
+            if kept.file is not None:
+                break
             if not kept.since <= began < kept.until:
                 self._drop(kept.key)
                 break
@@ -179,6 +183,49 @@ class HotAnswers:
                 kept.asked()
             data = data[end:]
         return data, False
+
+    def send(self, channel: Any, data: bytes) -> bytes | None:
+        """
+        Begin to send the file that C{data} begins with a request for, if it is known.
+
+        @param channel: like that of L{answer}; it has it for its C{sending} until the file is sent.
+        @return: what is left of C{data}; None where that is for the long road.
+        """
+        if not self._changes.heard():
+            return None
+        began = self._clock.seconds()
+        end = data.find(_END) + len(_END)
+        kept, answered = self._find(channel, data[:end])
+        if kept is None or answered is None or kept.file is None:
+            return None
+        if not kept.since <= began < kept.until:
+            self._drop(kept.key)
+            return None
+
+        def ended(seconds: float | None) -> None:
+            if seconds is None:
+                self._drop(kept.key)
+                self.given -= 1
+                return
+            if not kept.hits:
+                self._uncounted.append(kept)
+            kept.hits += 1
+            kept.seconds += seconds
+
+        self.given += 1
+        HotFile(data[:end], channel, kept.file, kept.head(began), answered, began, ended).start()
+        return data[end:]
+
+    def _find(self, channel: Any, head: bytes) -> tuple[Kept | None, Answered | None]:
+        """What is known of a request, and how its answer is noted."""
+        if len(head) > min(LONGEST, channel.totalHeadersSize) or head.count(b"\r\n") - 2 > channel.maxHeaders:
+            return None, None
+        kept = self._kept.get(head)
+        if kept is not None:
+            return kept, kept.answered
+        key, aside = _ASIDE.subn(b"", head)
+        kept = self._kept.get(key) if aside else None
+        return kept, None if kept is None else _noted(kept.answered, *_client(head))
 
     def count(self) -> None:
         """Note in the metrics what was answered since this was called last: once for many costs what one costs."""
@@ -207,12 +254,13 @@ class HotAnswers:
 
     # What is kept.
 
-    def keep(self, request: Any, lasting: Lasting, body: bytes) -> None:
+    def keep(self, request: Any, lasting: Lasting, body: bytes, file: IStoredFile | None = None) -> None:
         """
         Keep an answer that was written.
 
         @param request: a L{CheddarRequest<cheddar.web.request.CheddarRequest>}.
         @param body: what was sent of it.
+        @param file: what was sent in its place.
         """
         now = self._clock.seconds()
         if not (now < lasting.until and self._changes.heard() and self._is_settled(lasting.name, request.began)):
@@ -220,6 +268,8 @@ class HotAnswers:
         if not _may_be_kept(request, now):
             return
         key = _ASIDE.sub(b"", request.head)
+        if file is not None and not self._was_asked(key):
+            return
         start, middle, rest = _parts(request)
         kept = Kept(
             key=key,
@@ -231,6 +281,7 @@ class HotAnswers:
             rest=rest,
             checked_at=lasting.checked_at if request.responseHeaders.hasHeader(b"age") else None,
             body=body,
+            file=file,
             answered=Answered.of(request).to(b"", ()),
             count=request.counter(request.route).inc,
             duration=metrics.request_seconds.labels(request.route),
@@ -246,6 +297,15 @@ class HotAnswers:
             self._body_bytes += len(body)
         while self._kept and (self._head_bytes > MOST_HEADS or self._body_bytes > MOST_BODIES):
             self._drop(next(iter(self._kept)))
+
+    def _was_asked(self, key: bytes) -> bool:
+        if key in self._asked_once:
+            del self._asked_once[key]
+            return True
+        if len(self._asked_once) >= _MOST_ASKED_ONCE:
+            del self._asked_once[next(iter(self._asked_once))]
+        self._asked_once[key] = None
+        return False
 
     def _drop(self, head: bytes) -> None:
         kept = self._kept.pop(head, None)

@@ -35,6 +35,7 @@ from cheddar.web.turns import Turns
 
 if TYPE_CHECKING:
     from cheddar.web.hot import HotAnswers
+    from cheddar.web.hot_files import HotFile
 
 #: The most that a body may have that is no upload, in bytes: a yank's reason.
 SMALL_BODY = 64 * 1024
@@ -330,7 +331,7 @@ class CheddarSite(Site):
         self._access_log = access_log
         self.receive = receive
         self.problem = problem
-        self.under_way: set[CheddarRequest] = set()
+        self.under_way: set[CheddarRequest | HotFile] = set()
         self.draining = False
         self.displayTracebacks = False
         # Without the step in between that would choose HTTP/2.
@@ -381,6 +382,7 @@ class CheddarSite(Site):
             if channel.transport is not None
             and channel.transport.connected
             and not channel.postponed
+            and channel.sending is None
             and self.under_way.isdisjoint(channel.requests)
         ]
 
