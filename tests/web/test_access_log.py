@@ -86,7 +86,9 @@ async def test_every_request_is_a_line(settings: Settings, reactor: Any, said: l
         moved = path.rename(path.with_suffix(".1"))
         leaving = Client(cheddar.port)
         leaving.send(request("GET", f"/local/{NAME}"))
-        await deferToThread(leaving.socket.recv, 1000)
+        await deferToThread(leaving._until, b"\r\n\r\n")
+        if not leaving.got:  # the head goes first
+            await deferToThread(leaving._more)
         leaving.socket.close()
         await settled(cheddar, reactor)
     assert {name: uploaded.pop(name) for name in ("client", "user", "method", "path", "route", "status")} == {
