@@ -39,8 +39,6 @@ TAIL = 16 * 1024
 #: Seconds that a download nobody waits for any more goes on, and the size under which it is finished all the same.
 PATIENCE = 5.0
 SMALL = 16 * 1024 * 1024
-#: Bytes of the beginning that are at hand for those who come while it is on its way: no thread is asked for them.
-AT_HAND = 64 * 1024
 #: From how many on those who wait are told of several pieces at once, and seconds for which these are gathered: a turn
 #: for each of them costs more than the pieces do.
 CROWD = 8
@@ -96,7 +94,6 @@ class Attempt:
         self._clock = clock
         self._grown = grown
         self._readable = 0
-        self._at_hand = b""
         self._problem: CheddarError | None = None
         self._fetching: Deferred[None] | None = None
         writer.notify(self._more_readable)
@@ -119,10 +116,6 @@ class Attempt:
         """The bytes as they come."""
         view: IFileView = self._writer.view()
         return view
-
-    def at_hand(self, offset: int, length: int) -> bytes:
-        """Plain call. Some bytes below L{edge}, at most C{length}, if they need not be read; else none."""
-        return self._at_hand[offset : offset + length]
 
     async def fetch(self, upstream: IUpstream, *, uncached: bool) -> None:
         """Get all bytes. [NotFound, UpstreamUnavailable, UpstreamBroken, NoRoom]"""
@@ -156,8 +149,6 @@ class Attempt:
         if self.length is not None and self.received > self.length:
             self._give_up(self._wrong_length(self.received))
             return None
-        if len(self._at_hand) < AT_HAND:
-            self._at_hand += data[: AT_HAND - len(self._at_hand)]
         try:
             return self._writer.write(data)
         except NoRoom as error:

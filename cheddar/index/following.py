@@ -266,8 +266,7 @@ async def _give(
             # The last byte of a part waits for the digest, like the end of the file: no wrong part is ever whole.
             edge = min(edge, last + 1 if attempt.verified else last)
         if offset < edge:
-            wanted = min(chunk, edge - offset)
-            data = attempt.at_hand(offset, wanted) or await view.read(offset, wanted)
+            data = await view.read(offset, min(chunk, edge - offset))
             chunk = CHUNK
             if not data:
                 raise Unavailable("The server cannot read this file from its storage now. Try again later.")

@@ -16,13 +16,12 @@ from twisted.internet.task import Clock, deferLater
 from zope.interface.verify import verifyObject
 
 from cheddar.errors import NotFound, Unavailable, UpstreamBroken, UpstreamUnavailable
-from cheddar.index.arriving import AT_HAND, CROWD, TAIL
+from cheddar.index.arriving import CROWD, TAIL
 from cheddar.index.downloads import Downloads
 from cheddar.index.upstreams import Upstreams
 from cheddar.interfaces import IArriving, IStoredFile
 from cheddar.model import File
 from cheddar.storage.filesystem import FilesystemStorage
-from cheddar.storage.sending import FileView
 from tests.support.consumers import Taker
 from tests.support.upstream import EvilUpstream
 
@@ -115,31 +114,6 @@ async def test_bytes_flow_before_the_end(downloads: Downloads, evil: EvilUpstrea
     taking.cancel()
     with pytest.raises(CancelledError):
         await taking
-
-
-async def test_the_beginning_is_at_hand(
-    downloads: Downloads, evil: EvilUpstream, reactor: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The first bytes, once they are written, go to all who wait without being read; what comes after them is read."""
-    read: list[int] = []
-    reading = FileView.read
-
-    def count(self: FileView, offset: int, length: int) -> Deferred[bytes]:
-        read.append(offset)
-        return reading(self, offset, length)
-
-    monkeypatch.setattr(FileView, "read", count)
-    for sent, at_hand in ((AT_HAND, True), (AT_HAND + 100_000, False)):
-        evil.misbehave(PATH, hang_after=sent, times=1)
-        takers = [Taker(), Taker()]
-        taking = [take(await downloads.follow(KEY, file_of(evil)), taker) for taker in takers]
-        await until(lambda: all(len(taker.taken) == sent - TAIL for taker in takers), reactor)  # noqa: B023  # waited for
-        assert {bytes(taker.taken) for taker in takers} == {CONTENT[: sent - TAIL]}
-        assert (read == []) is at_hand
-        await downloads.stop()
-        for one in taking:
-            with pytest.raises(UpstreamUnavailable):
-                await one
 
 
 async def test_it_is_looked_for_once(
