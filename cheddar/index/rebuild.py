@@ -91,10 +91,10 @@ class Rebuild:
         candidates = [row for row in names if row[0].split("/")[0] in _FOLDERS and not is_sidecar(row[0])]
         unreadable: list[tuple[str, str]] = []
         by_filename: dict[str, list[_Found]] = defaultdict(list)
-        for done, (key, size, changed_at) in enumerate(sorted(candidates)):
+        for done, (key, _, changed_at) in enumerate(sorted(candidates)):
             progress(done, len(candidates))
             try:
-                found = await self._read(key, size, changed_at)
+                found = await self._read(key, changed_at)
             except CheddarError as error:
                 unreadable.append((key, str(error)))
             except OSError as error:
@@ -124,12 +124,13 @@ class Rebuild:
             rows.extend((name, file) for file in (project.files if project else ()))
         return rows
 
-    async def _read(self, key: str, size: int, changed_at: datetime) -> _Found:
+    async def _read(self, key: str, changed_at: datetime) -> _Found:
         filename = _filename(key)
         if not (filenames.is_wheel(filename) or filenames.is_sdist(filename)):
             raise Invalid("it is neither a wheel (.whl) nor an sdist (.tar.gz, .zip)")
         file = await self._storage.inspect(key)
-        sha256, metadata = await deferToThreadPool(self._reactor, self._pool, _inspect, file, filename)
+        # What was still being copied here when the folder was looked through has another size now.
+        sha256, size, metadata = await deferToThreadPool(self._reactor, self._pool, _inspect, file, filename)
         project, version = archives.agreed_names(filename, metadata)
         return _Found(key, size, changed_at, project, version, sha256, metadata)
 
@@ -197,11 +198,12 @@ def _choose(found: list[_Found], listed: set[str], duplicates: list[tuple[str, s
     return chosen
 
 
-def _inspect(file: BinaryIO, filename: str) -> tuple[str, CoreMetadata]:
-    """In a thread: the SHA-256 and the core metadata. [Invalid, OSError]"""
+def _inspect(file: BinaryIO, filename: str) -> tuple[str, int, CoreMetadata]:
+    """In a thread: the SHA-256, the size in bytes and the core metadata. [Invalid, OSError]"""
     with file:
         digest = hashlib.sha256()
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
+        size = file.tell()
         file.seek(0)
-        return digest.hexdigest(), archives.read_core_metadata(file, filename)
+        return digest.hexdigest(), size, archives.read_core_metadata(file, filename)

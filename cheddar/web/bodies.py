@@ -134,13 +134,10 @@ class Delivery:
         self._head(request, response)
         if request.method == b"HEAD" or size == 0:
             request.write(b"")
-            if response.lasting is not None:
-                request.site.hot.keep(request, response.lasting, b"")
+            self._keep(request, response, None)
             return
         try:
             await file.send(request, first, last)
-            if response.lasting is not None and not IArriving.providedBy(file):
-                request.site.hot.keep(request, response.lasting, b"", file)
         except CancelledError:
             await request.cut()
         except Exception as error:
@@ -153,6 +150,14 @@ class Delivery:
             # Part of the body may be out already: only a cut connection tells the client that it is not whole.
             self._log.warn("{path} was cut short: {error}", path=request.path.decode("latin-1"), error=str(error))
             await request.cut()
+        else:
+            if not IArriving.providedBy(file):
+                self._keep(request, response, file)
+
+    def _keep(self, request: CheddarRequest, response: Response, file: IStoredFile | None) -> None:
+        # Where a server in front sends files, it is told so each time, whoever has asked before.
+        if response.lasting is not None and self._hand_over is None:
+            request.site.hot.keep(request, response.lasting, b"", file)
 
 
 def _said(modified: datetime | None, now: float) -> datetime | None:

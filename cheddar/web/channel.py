@@ -91,8 +91,9 @@ class PacedChannel(StrictChannel):
         self.site.census.left(self)
         self.postponed = b""
         super().connectionLost(reason)
-        if self.sending is not None:
-            self.sending.lost()
+        sending, self.sending = self.sending, None
+        if sending is not None:
+            sending.lost()
 
     def dataReceived(self, data: bytes) -> None:
         """See L{HTTPChannel}. What was asked for before in the very same bytes is answered at once."""
@@ -107,8 +108,8 @@ class PacedChannel(StrictChannel):
     def go_on(self) -> None:
         """It is this connection's turn: see L{Turns<cheddar.web.turns.Turns>}."""
         self._waits = False
-        if not self.postponed or self.stalled_since is not None or self.sending is not None:
-            return  # it is gone; or it comes again when its client reads, or has its file
+        if not self.postponed or self.stalled_since is not None:
+            return  # it is gone; or it comes again when its client reads
         data, self.postponed = self.postponed, b""
         try:
             self._networkProducer.resumeProducing()
@@ -170,6 +171,11 @@ class PacedChannel(StrictChannel):
     def _postpone(self, data: bytes) -> None:
         """What is to come is read when this is looked at: no client fills the memory with what it sends ahead."""
         self.postponed += data
+        if self.sending is not None:
+            # Its turn comes after the file. Until then it is read on a little: else nobody would see that it ends.
+            if len(self.postponed) > self._optimisticEagerReadSize:
+                self._networkProducer.pauseProducing()
+            return
         self._networkProducer.pauseProducing()
         if self.stalled_since is None and not self._waits:
             self._waits = True
@@ -261,7 +267,9 @@ class PacedChannel(StrictChannel):
         self.stalled_since = None
         super().resumeProducing()
         if self.stalled_since is not None:
-            return  # so soon, by what was written now
+            # So soon, by what was written now; and Twisted has gone on reading after that.
+            self._networkProducer.pauseProducing()
+            return
         if self.postponed:
             self._postpone(b"")
         elif self._handlingRequest and not self._has_enough():

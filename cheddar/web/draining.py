@@ -22,7 +22,7 @@ class Drain:
         """@return: how many requests had to be cut."""
         self._site.draining = True
         end = self._clock.seconds() + self._seconds
-        while self._site.under_way and self._clock.seconds() < end:
+        while self._site.busy() and self._clock.seconds() < end:
             await deferLater(self._clock, self._polls, lambda: None)
         left = list(self._site.under_way)
         for request in left:

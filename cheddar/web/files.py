@@ -74,7 +74,6 @@ def file_routes(routes: Routes, shown: Shown, clock: IReactorTime) -> None:
             raise NotFound("There is no such file; its project's page has its address.")
         part, private = shown.to(request).named(index), request.private(index, project)
         for_ever = not digest.startswith("url-")
-        lasting = Lasting(project, inf if index == "local" else clock.seconds() + _LISTED)
         if beside == provenance.SUFFIX:
             raw = await part.provenance(project, filename, digest)
             # Whatever the digest in the address says: attestations may be added later (index hosted attestations,
@@ -92,10 +91,11 @@ def file_routes(routes: Routes, shown: Shown, clock: IReactorTime) -> None:
                 content_type="text/plain; charset=utf-8",
                 etag=page_etag(raw),
                 headers={"Cache-Control": _kept(private, for_ever), **for_scripts(private)},
-                lasting=lasting,
+                lasting=Lasting(project, inf if index == "local" else clock.seconds() + _LISTED),
             )
         response = file_response(await part.file(project, filename, digest), filename, digest, private, for_ever)
-        return evolve(response, lasting=lasting) if for_ever else response
+        # Not for ever: what is wrong with the bytes is not told of as a change.
+        return evolve(response, lasting=Lasting(project, clock.seconds() + _LISTED)) if for_ever else response
 
     @routes.authorized_route(Action.READ, "/local/<filename>", index="local")
     async def original_address(request: CheddarRequest, filename: str) -> Response:

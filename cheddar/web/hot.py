@@ -13,10 +13,8 @@ the store too. A user's login is looked at each time. Of a file only the head is
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from functools import lru_cache
 from time import perf_counter, time
 from typing import Any
 
@@ -29,15 +27,13 @@ from twisted.web.http import datetimeToString
 from cheddar import metrics
 from cheddar.interfaces import IChanges, IStoredFile
 from cheddar.web.access_log import Answered
-from cheddar.web.conditions import http_date
 from cheddar.web.hot_files import HotFile
-from cheddar.web.responses import Lasting, age_of, request_header
+from cheddar.web.hot_heads import LONGEST, client_of, may_be_kept, noted, parts_of, without_asides
+from cheddar.web.responses import Lasting, age_of
 
 #: Bytes of heads, and of the bodies that go with them, that are kept.
 MOST_HEADS = 8 * 1024 * 1024
 MOST_BODIES = 48 * 1024 * 1024
-#: A head of more bytes is not kept.
-LONGEST = 2048
 #: Seconds between two times that the index hears that an answer is asked for; and that the metrics do.
 ASKED = 60.0
 COUNTED = 1.0
@@ -46,26 +42,17 @@ COUNTED = 1.0
 SETTLED = 3.0
 #: Names whose last change is remembered.
 _MOST_NAMES = 10_000
+#: Heads, each as it came, of which it is remembered what asks for.
+_MOST_KNOWN = 2000
 #: Requests for files of which it is remembered that there was one. An answer with a file is kept from the second on:
 #: most files are asked for once in a while, and would take the place of pages.
 _MOST_ASKED_ONCE = 1000
 
 _END = b"\r\n\r\n"
-#: Lines of a head that no answer depends on: they are noted in the log, and may be others each time. Only such values
-#: as Twisted and L{cheddar.web.strict} let pass.
-_ASIDE = re.compile(
-    rb"\r\n(?:user-agent|x-(?:forwarded-(?:for|proto|host|port)|real-ip|request-id)|forwarded|via|accept-language|"
-    rb"cache-control|pragma):[\t\x20-\x7e\x80-\xff]*(?=\r\n)",
-    re.IGNORECASE,
-)
-_AGENT = re.compile(rb"\r\nuser-agent:([^\r]*)", re.IGNORECASE)
-_FORWARDED = re.compile(rb"\r\nx-forwarded-for:([^\r]*)", re.IGNORECASE)
 #: So many answers are given at once on one connection.
 AT_ONCE = 4
 #: Bytes that an answer costs besides its head and its body.
 _OVERHEAD = 1200
-#: Headers whose presence sends a request over the long road, whatever else it has.
-_LONG = (b"authorization", b"content-length", b"transfer-encoding", b"expect", b"upgrade", b"if-unmodified-since")
 
 
 @define(eq=False)
@@ -74,6 +61,7 @@ class Kept:
     An answer.
 
     @ivar key: the head that asks for it, without what is only noted.
+    @ivar heads: those that are known to ask for it, as they came.
     @ivar name: the project that it tells of; None: all of them.
     @ivar since: when it was kept, in seconds of the reactor's clock. @ivar until: how long it is good.
     @ivar start: its head up to the date. @ivar middle: up to the age, if it tells one. @ivar rest: what is left.
@@ -98,6 +86,7 @@ class Kept:
     count: Callable[[float], None]
     duration: Histogram
     asked_at: float
+    heads: set[bytes] = field(factory=set)
     hits: int = 0
     seconds: float = 0.0
     _head: bytes = b""
@@ -126,6 +115,7 @@ class HotAnswers:
     _clock: IReactorTime
     _changes: IChanges
     _kept: dict[bytes, Kept] = field(factory=dict, init=False)
+    _known: dict[bytes, tuple[Kept, Answered]] = field(factory=dict, init=False)
     _of: defaultdict[str | None, set[bytes]] = field(factory=lambda: defaultdict(set), init=False)
     _head_bytes: int = field(default=0, init=False)
     _bodies: Counter[int] = field(factory=Counter, init=False)
@@ -159,12 +149,10 @@ class HotAnswers:
             left -= 1
             end = data.find(_END) + len(_END)
             head = data if end == len(data) else data[:end]
-            kept = self._kept.get(head)
-            answered = None if kept is None else kept.answered
-            if kept is None:
-                kept, answered = self._find(channel, head)
-                if kept is None:
-                    break
+            known = self._known.get(head) or self._find(channel, head)
+            if known is None:
+                break
+            kept, answered = known
             if kept.file is not None:
                 break
             if not kept.since <= began < kept.until:
@@ -195,37 +183,43 @@ class HotAnswers:
             return None
         began = self._clock.seconds()
         end = data.find(_END) + len(_END)
-        kept, answered = self._find(channel, data[:end])
-        if kept is None or answered is None or kept.file is None:
+        kept, answered = self._known.get(data[:end], (None, None))
+        file = None if kept is None else kept.file
+        if kept is None or answered is None or file is None:
             return None
         if not kept.since <= began < kept.until:
             self._drop(kept.key)
             return None
 
-        def ended(seconds: float | None) -> None:
+        def ended(seconds: float | None, begun: bool) -> None:
             if seconds is None:
                 self._drop(kept.key)
                 self.given -= 1
                 return
-            if not kept.hits:
-                self._uncounted.append(kept)
-            kept.hits += 1
-            kept.seconds += seconds
+            # At once: some take long and others do not, and the last ones end when nothing is counted any more.
+            (kept.count if begun else metrics.requests.labels("GET", answered.route, "gone").inc)(1)
+            kept.duration.observe(seconds)
+            metrics.hot_answers.inc()
 
         self.given += 1
-        HotFile(data[:end], channel, kept.file, kept.head(began), answered, began, ended).start()
+        HotFile(data[:end], channel, file, kept.head(began), answered, began, ended).start()
         return data[end:]
 
-    def _find(self, channel: Any, head: bytes) -> tuple[Kept | None, Answered | None]:
-        """What is known of a request, and how its answer is noted."""
+    def _find(self, channel: Any, head: bytes) -> tuple[Kept, Answered] | None:
+        """What a request that has not come in these bytes yet asks for, and how its answer is noted."""
         if len(head) > min(LONGEST, channel.totalHeadersSize) or head.count(b"\r\n") - 2 > channel.maxHeaders:
-            return None, None
-        kept = self._kept.get(head)
-        if kept is not None:
-            return kept, kept.answered
-        key, aside = _ASIDE.subn(b"", head)
-        kept = self._kept.get(key) if aside else None
-        return kept, None if kept is None else _noted(kept.answered, *_client(head))
+            return None
+        key, asides = without_asides(head)
+        kept = self._kept.get(key)
+        if kept is None:
+            return None
+        answered = noted(kept.answered, *client_of(head)) if asides else kept.answered
+        if len(self._known) >= _MOST_KNOWN:
+            first = next(iter(self._known))
+            self._known.pop(first)[0].heads.discard(first)
+        self._known[head] = kept, answered
+        kept.heads.add(head)
+        return kept, answered
 
     def count(self) -> None:
         """Note in the metrics what was answered since this was called last: once for many costs what one costs."""
@@ -265,12 +259,12 @@ class HotAnswers:
         now = self._clock.seconds()
         if not (now < lasting.until and self._changes.heard() and self._is_settled(lasting.name, request.began)):
             return
-        if not _may_be_kept(request, now):
+        if not may_be_kept(request, now):
             return
-        key = _ASIDE.sub(b"", request.head)
+        key, _ = without_asides(request.head)
         if file is not None and not self._was_asked(key):
             return
-        start, middle, rest = _parts(request)
+        start, middle, rest = parts_of(request)
         kept = Kept(
             key=key,
             name=lasting.name,
@@ -311,6 +305,8 @@ class HotAnswers:
         kept = self._kept.pop(head, None)
         if kept is None:
             return
+        for known in kept.heads:
+            del self._known[known]
         heads = self._of[kept.name]
         heads.discard(head)
         if not heads:
@@ -328,7 +324,7 @@ class HotAnswers:
         now = self._any_changed = self._clock.seconds()
         if name is None:
             self._all_changed = now
-            for kept in (self._kept, self._of, self._bodies):
+            for kept in (self._kept, self._known, self._of, self._bodies):
                 kept.clear()
             self._head_bytes = self._body_bytes = 0
             return
@@ -346,52 +342,3 @@ class HotAnswers:
 
 
 _served = metrics.pages_served.labels("memory")
-
-
-@lru_cache(maxsize=1024)
-def _noted(answered: Answered, agent: bytes, forwarded: tuple[bytes, ...]) -> Answered:
-    """How an answer is noted that is given to another client."""
-    return answered.to(agent, tuple(value.decode("latin-1") for value in forwarded))
-
-
-def _client(head: bytes) -> tuple[bytes, tuple[bytes, ...]]:
-    """What a client calls itself, and what proxies say of where it is."""
-    agent = _AGENT.search(head)
-    forwarded = tuple(value.strip(b" \t") for value in _FORWARDED.findall(head))
-    return agent[1].strip(b" \t") if agent else b"", forwarded
-
-
-def _may_be_kept(request: Any, now: float) -> bool:
-    headers = request.requestHeaders
-    if b"?" in request.uri:
-        return False  # clients could make up more and more
-    if not request.head or len(request.head) > LONGEST or not request.route:
-        return False
-    if request.method not in (b"GET", b"HEAD") or request.code not in (200, 304) or request.clientproto != b"HTTP/1.1":
-        return False
-    if request.gone or not request.channel.persistent or any(headers.hasHeader(name) for name in _LONG):
-        return False
-    if request.identity is None or not request.identity.anonymous or not request.responseHeaders.hasHeader(b"date"):
-        return False
-    # A date to come will once be past.
-    since = None if headers.hasHeader(b"if-none-match") else request_header(request, "if-modified-since")
-    asked = http_date(since) if since else None
-    return asked is None or asked.timestamp() <= now
-
-
-def _parts(request: Any) -> tuple[bytes, bytes, bytes]:
-    """The head that was written, without its date, and without its age if it tells one."""
-    parts: list[list[bytes]] = [[b"HTTP/1.1 %d %s\r\n" % (request.code, request.code_message)], [], []]
-    part = 0
-    for name, values in request.responseHeaders.getAllRawHeaders():
-        for value in values:
-            if name in (b"Date", b"Age"):
-                # Twisted sets the date before anything else.
-                part += 1
-                parts[part - 1].append(name + b": ")
-                parts[part].append(b"\r\n")
-            else:
-                parts[part].append(b"%s: %s\r\n" % (name, value))
-    parts[part].append(b"\r\n")
-    start, middle, rest = map(b"".join, parts)
-    return start, middle, rest

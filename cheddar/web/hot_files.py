@@ -26,7 +26,9 @@ class HotFile:
     @ivar _channel: a L{PacedChannel<cheddar.web.channel.PacedChannel>}, with nothing of a request under way.
     @ivar _began: when the request was here, in seconds of the reactor's clock.
     @ivar _head: of the answer.
-    @ivar _ended: is told how many seconds it took; None where it is left to the long road.
+    @ivar _ended: is told how many seconds it took, and whether its client has had anything of it; no seconds where it
+        is left to the long road.
+    @ivar _gone: whether the client has left, or was cut off.
     """
 
     _asked: bytes
@@ -35,7 +37,7 @@ class HotFile:
     _head: bytes
     _answered: Answered
     _began: float
-    _ended: Callable[[float | None], None]
+    _ended: Callable[[float | None, bool], None]
     _sent: int = 0
     _begun: bool = False
     _gone: bool = False
@@ -52,7 +54,6 @@ class HotFile:
 
     async def _send(self) -> None:
         started = perf_counter()
-        channel, site = self._channel, self._channel.site
         whole = False
         try:
             await self._file.send(self, 0, None)
@@ -60,29 +61,31 @@ class HotFile:
         except CancelledError:
             pass
         except Exception as error:  # noqa: BLE001  # logged, or said by the long road
+            self._explain(error)
+        channel, site = self._channel, self._channel.site
+        site.under_way.discard(self)
+        try:
             if not self._begun and not self._gone:
-                site.under_way.discard(self)
-                self._ended(None)
+                self._ended(None, False)
                 channel.take_long_road(self._asked)
                 return
-            self._explain(error)
-        site.under_way.discard(self)
-        answered = self._answered if whole else evolve(self._answered, size=self._sent)
-        site.note(channel.peer, self._began, answered, whole)
-        self._ended(perf_counter() - started)
-        if whole:
-            channel.file_sent()
-        elif not self._gone:
-            # Part of the body may be out already: only a cut connection tells the client that it is not whole.
-            channel.transport.abortConnection()
-        self._over.callback(None)
+            answered = self._answered if whole else evolve(self._answered, size=self._sent)
+            site.note(channel.peer, self._began, answered, whole)
+            self._ended(perf_counter() - started, self._begun)
+            if whole:
+                channel.file_sent()
+            elif not self._gone:
+                # Part of the body may be out already: only a cut connection tells the client that it is not whole.
+                channel.transport.abortConnection()
+        finally:
+            self._over.callback(None)
 
     def _explain(self, error: Exception) -> None:
         path = self._answered.path.decode("latin-1")
-        if isinstance(error, CheddarError):
-            self._log.warn("{path} was cut short: {error}", path=path, error=str(error))
-        else:
+        if not isinstance(error, CheddarError):
             self._log.failure("{path} was cut short", path=path)
+        elif self._begun:
+            self._log.warn("{path} was cut short: {error}", path=path, error=str(error))
 
     def lost(self) -> None:
         """The client has left, or was cut off."""
@@ -92,8 +95,10 @@ class HotFile:
 
     async def cut(self) -> None:
         """End the connection so that the client sees that the answer is not whole."""
-        self._channel.transport.abortConnection()
-        await self._over
+        if not self._over.called:
+            self._gone = True
+            self._channel.transport.abortConnection()
+            await self._over
 
     # What the file's bytes are given to.
 

@@ -374,6 +374,10 @@ class CheddarSite(Site):
         """What TLS offers: Twisted would add HTTP/2 where its package is installed, which CheddarRequest cannot do."""
         return [b"http/1.1"]
 
+    def busy(self) -> bool:
+        """Whether any request is under way, or has come and waits for its turn."""
+        return bool(self.under_way) or any(one.postponed and one.stalled_since is None for one in self.census.channels)
+
     def idle(self) -> list[Any]:
         """Connections that are open, and on which no request is under way; half of one may have come."""
         return [

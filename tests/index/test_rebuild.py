@@ -105,6 +105,20 @@ async def test_cheddars_own_folders_are_read_and_a_second_run_changes_nothing(pl
     assert sorted(map(str, place.root.rglob("*"))) == names
 
 
+async def test_a_file_that_is_still_being_copied(place: Place) -> None:
+    """A row says of a file what its bytes were when they were read, not what the folder said before."""
+    name, content = make_wheel("demo", "1.0")
+    place.put(f"releases/{name}", content[:100])
+
+    def copied(done: int, total: int) -> None:
+        if not done:
+            place.put(f"releases/{name}", content)
+
+    assert (await place.rebuild.run(copied)).rows == 1
+    (file,) = (await place.files("demo")).values()
+    assert (file.size, file.digests) == (len(content), {"sha256": sha256(content)})
+
+
 async def test_provenance_is_found_again(place: Place) -> None:
     """What lies beside a file with .provenance is no file: it is the file's again, where it is such an object."""
     name, content = make_wheel("demo", "1.0")

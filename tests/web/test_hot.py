@@ -22,7 +22,7 @@ from cheddar.auth.passwords import hash_password
 from cheddar.model import Right, Role, User
 from cheddar.settings import Settings
 from cheddar.store import changes
-from cheddar.web import hot
+from cheddar.web import hot, hot_heads
 from cheddar.web.access_log import Answered
 from tests.support.distributions import make_wheel
 from tests.support.later import LaterReactor
@@ -182,7 +182,7 @@ KEPT_OUT: dict[str, bytes] = {
     "health": request("GET", "/health/live"),
     "metrics": request("GET", "/metrics"),
     "a query": request("GET", "/simple/acme/?x"),
-    "a long head": request("GET", "/simple/acme/", X_Long="x" * hot.LONGEST),
+    "a long head": request("GET", "/simple/acme/", X_Long="x" * hot_heads.LONGEST),
 }
 
 
@@ -409,6 +409,24 @@ async def test_log_and_metrics(warm: Warm, monkeypatch: pytest.MonkeyPatch) -> N
     assert hit
     assert (noted[-1][1].agent, noted[-1][1].forwarded) == (b"", ()), "nobody is taken for another"
     assert last.line("[now]", "10.9.9.9") == first.line("[now]", "10.9.9.9").replace("pip/26", "uv/1")
+
+
+async def test_heads_that_are_known(warm: Warm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each client's own words are remembered, some of them, and only while there is an answer to them."""
+    monkeypatch.setattr(hot, "_MOST_KNOWN", 3)
+    known = site(warm.cheddar).hot._known
+    known.clear()
+    asked = [request("GET", "/simple/acme/", User_Agent=f"pip/{number}") for number in range(5)]
+    list_data = request("GET", "/simple/spam/", User_Agent="pip/0")
+    await warm.exchange(asked[0], list_data)
+    assert all(hit for _, hit in await warm.exchange(*asked, *asked, list_data))
+    assert list(known) == [asked[3], asked[4], list_data]
+    assert (await warm.cheddar.upload(*make_wheel("acme", "7.0"))).status == 200
+    assert list(known) == [list_data]
+    assert all(kept.heads <= known.keys() for kept in site(warm.cheddar).hot._kept.values())
+    ((answer, hit),) = await warm.exchange(asked[4])
+    assert not hit
+    assert b"acme-7.0" in answer
 
 
 async def test_heads_that_are_too_large(warm: Warm) -> None:
