@@ -9,6 +9,7 @@ from typing import Any
 from attrs import define, evolve, field
 from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from cheddar.errors import CheddarError
@@ -39,6 +40,7 @@ class HotFile:
     _began: float
     _ended: Callable[[float | None, bool], None]
     _sent: int = 0
+    _started: float = 0.0
     _begun: bool = False
     _gone: bool = False
     _sending: Deferred[None] | None = None
@@ -50,18 +52,16 @@ class HotFile:
         """Send it."""
         self._channel.file_begins(self)
         self._channel.site.under_way.add(self)
-        self._sending = Deferred.fromCoroutine(self._send())
+        self._started = perf_counter()
+        self._sending = self._file.send(self, 0, None)
+        self._sending.addBoth(self._end).addErrback(
+            lambda failure: self._log.failure("The end of a file could not be told", failure=failure)
+        )
 
-    async def _send(self) -> None:
-        started = perf_counter()
-        whole = False
-        try:
-            await self._file.send(self, 0, None)
-            whole = not self._gone
-        except CancelledError:
-            pass
-        except Exception as error:  # noqa: BLE001  # logged, or said by the long road
-            self._explain(error)
+    def _end(self, result: Failure | None) -> None:
+        whole = result is None and not self._gone
+        if result is not None and not result.check(CancelledError):
+            self._explain(result)
         channel, site = self._channel, self._channel.site
         site.under_way.discard(self)
         try:
@@ -71,7 +71,7 @@ class HotFile:
                 return
             answered = self._answered if whole else evolve(self._answered, size=self._sent)
             site.note(channel.peer, self._began, answered, whole)
-            self._ended(perf_counter() - started, self._begun)
+            self._ended(perf_counter() - self._started, self._begun)
             if whole:
                 channel.file_sent()
             elif not self._gone:
@@ -80,12 +80,12 @@ class HotFile:
         finally:
             self._over.callback(None)
 
-    def _explain(self, error: Exception) -> None:
+    def _explain(self, failure: Failure) -> None:
         path = self._answered.path.decode("latin-1")
-        if not isinstance(error, CheddarError):
-            self._log.failure("{path} was cut short", path=path)
+        if not failure.check(CheddarError):
+            self._log.failure("{path} was cut short", path=path, failure=failure)
         elif self._begun:
-            self._log.warn("{path} was cut short: {error}", path=path, error=str(error))
+            self._log.warn("{path} was cut short: {error}", path=path, error=failure.getErrorMessage())
 
     def lost(self) -> None:
         """The client has left, or was cut off."""
