@@ -128,7 +128,7 @@ class PacedChannel(StrictChannel):
             self._receive(data)
             return
         while True:
-            if self.stalled_since is not None or self.sending is not None or self.postponed:
+            if self.stalled_since is not None or self.sending is not None:
                 self._postpone(data)
                 return
             data, more = self.site.hot.answer(self, data)
