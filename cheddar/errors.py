@@ -68,7 +68,15 @@ class TooOften(CheddarError):
 
 
 class NoRoom(CheddarError):
-    """The disk is full, or storage cannot be written."""
+    """
+    The disk is full, or storage cannot be written.
+
+    @ivar at_all: whether not even an empty file could be made, so that it is known before there are bytes for it.
+    """
+
+    def __init__(self, message: str, at_all: bool = False) -> None:
+        super().__init__(message)
+        self.at_all = at_all
 
 
 class Unavailable(CheddarError):

@@ -170,7 +170,8 @@ class Attempt:
 
     def _more_readable(self, count: int) -> None:
         self._readable = count
-        self._grown()
+        if self.edge:
+            self._grown()
 
 
 class Download:

@@ -166,7 +166,7 @@ class Downloads:
             self._arrived += 1
         if isinstance(download.failure, WrongBytes):
             self.note_wrong_bytes(download.wanted, download.failure)
-        if isinstance(download.failure, NoRoom) and download.attempt is not None:
+        if isinstance(download.failure, NoRoom) and download.attempt is not None and not download.failure.at_all:
             # Each client would fill the disk once more before it is passed what it wants.
             if len(self._without_room) >= MAX_REMEMBERED:
                 self._without_room.clear()

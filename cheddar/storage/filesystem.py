@@ -25,7 +25,8 @@ from cheddar.interfaces import IFileStorage, IFileWriter, IStoredFile
 from cheddar.storage.folders import MAX_DEPTH, NOT_THERE, is_segment, open_file, open_folder, remove_file, walk
 from cheddar.storage.sending import UNREADABLE, StoredFile
 from cheddar.storage.sharing import Opened, OpenFiles
-from cheddar.storage.spool import SpoolFile, SpoolFolder
+from cheddar.storage.spool import SpoolFile
+from cheddar.storage.spool_folder import SpoolFolder
 from cheddar.storage.work import Work, storing
 
 #: The folder of partial files: no key begins with a dot.
@@ -116,10 +117,17 @@ class FilesystemStorage:
 
     @returns_deferred
     async def create(self, algorithms: tuple[str, ...] = ("sha256",)) -> IFileWriter:
-        """See L{IFileStorage}."""
-        descriptor, path = await self._work.acquire(self._spool.new_file, lambda opened: os.close(opened[0]))
-        writer = SpoolFile(descriptor, path, algorithms, self._place, self._reactor, self._pool, self._checkpoint)
+        """See L{IFileStorage}. What keeps it from being written shows when it is; once it has, before."""
+        new_file = self._spool.new_file
+        writer = SpoolFile(new_file, algorithms, self._place, self._reactor, self._pool, self._checkpoint)
         self._writers = {other for other in self._writers if not other.closed} | {writer}
+        if self._spool.failing:
+            # Upstream need not be asked for a file that cannot be kept.
+            try:
+                await writer.open()
+            except Exception:
+                await writer.abort()
+                raise
         return writer
 
     def delete(self, key: str) -> Deferred[None]:

@@ -16,7 +16,7 @@ from twisted.internet.defer import CancelledError, Deferred, gatherResults, succ
 from twisted.internet.task import Clock, deferLater
 
 from cheddar import metrics
-from cheddar.errors import NotFound, Unavailable, UpstreamBroken, UpstreamUnavailable
+from cheddar.errors import NoRoom, NotFound, Unavailable, UpstreamBroken, UpstreamUnavailable
 from cheddar.index.arriving import TAIL
 from cheddar.index.downloads import NO_ROOM_PAUSE, Downloads
 from cheddar.model import File
@@ -84,8 +84,10 @@ async def downloads(node: Any, evil: EvilUpstream, tmp_path: Path, reactor: Any)
 
 @pytest.fixture
 def gone(node: Any, tmp_path: Path) -> Iterator[None]:
-    """The folder of the cache is not there."""
+    """The folder of the cache is not there, and somebody has found out."""
     shutil.rmtree(tmp_path / "remote")
+    with pytest.raises(NoRoom):
+        node.storage._check()  # what its check() does in a thread
     yield
     assert not (tmp_path / "remote").exists()
 
@@ -156,6 +158,28 @@ async def test_a_folder_that_is_gone(downloads: Downloads, evil: EvilUpstream, t
     assert await take(await downloads.follow(KEY, file_of(evil))) == CONTENT
     assert len(kept(tmp_path)) == 1
     shutil.rmtree(tmp_path / "remote")
+
+
+async def test_who_finds_out_that_the_folder_is_gone(
+    downloads: Downloads, evil: EvilUpstream, tmp_path: Path, reactor: Any
+) -> None:
+    """
+    Upstream is asked before there is a file for the bytes; who finds that there can be none asks again, alone, and goes
+    on where it was. From then on it is known before.
+    """
+    shutil.rmtree(tmp_path / "remote")
+    takers = [Taker() for _ in range(3)]
+    arriving = [await downloads.follow(KEY, file_of(evil)) for _ in takers]
+    assert await gatherResults([take(*pair) for pair in zip(arriving, takers, strict=True)]) == [CONTENT] * 3
+    assert {taker.registrations for taker in takers} == {1}
+    assert evil.hits[f"GET {PATH}"] == 4, "one that was to be kept, and one for each"
+    await until(lambda: downloads.under_way() == 0, reactor)
+    assert await take(await downloads.follow(KEY, file_of(evil))) == CONTENT
+    assert evil.hits[f"GET {PATH}"] == 5
+    (tmp_path / "remote").mkdir()
+    assert await take(await downloads.follow(KEY, file_of(evil))) == CONTENT, "at once: nothing was filled"
+    assert len(kept(tmp_path)) == 1
+    assert evil.hits[f"GET {PATH}"] == 6
 
 
 @pytest.mark.parametrize("how", ["gone", "full"])

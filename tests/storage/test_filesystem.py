@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 import resource
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from cheddar.interfaces import IFileStorage, IFileView, IFileWriter, IStoredFile
 from cheddar.storage.filesystem import FilesystemStorage
 from cheddar.storage.spool import BEGINNING
 from tests.support.consumers import Taker
+from tests.support.disks import largest_file
 
 KEY = "releases/flask/0123456789abcdef/flask-1.0-py3-none-any.whl"
 CONTENT = bytes(range(256)) * 4000  # about 1 MB, no two neighbouring blocks alike to a reader off by one
@@ -134,18 +136,83 @@ async def test_a_fast_giver_is_asked_to_wait(storage: Any) -> None:
     """Who gives bytes faster than the disk takes them is asked to pause: memory stays flat."""
     writer = await storage.create()
     block = b"x" * (1024 * 1024)
-    assert writer.write(b"x" * BEGINNING) is None
-    beginning = writer.write(b"x")
-    assert beginning is not None, "others wait for the beginning"
-    await beginning
-    assert writer._written >= BEGINNING
     answers = [writer.write(block) for _ in range(8)]
     assert answers[0] is None
     assert answers[-1] is not None
     await answers[-1]
     assert writer._unwritten <= 1024 * 1024
-    assert await writer.finish() == {"sha256": hashlib.sha256(b"x" * (BEGINNING + 1) + block * 8).hexdigest()}
+    assert await writer.finish() == {"sha256": hashlib.sha256(block * 8).hexdigest()}
     await writer.abort()
+
+
+async def test_the_beginning_does_not_wait_for_the_disk(storage: Any, root: Path, pool: ThreadPool) -> None:
+    """
+    The first bytes can be read as soon as they are given, before they are written and when the file was given up; what
+    follows is written, and read from there.
+    """
+    writer = await storage.create()
+    edges: list[int] = []
+    writer.notify(edges.append)
+    view = writer.view()
+    busy = threading.Event()
+    for _ in range(4):
+        pool.callInThread(busy.wait)
+    content = random.Random(3).randbytes(3 * BEGINNING)
+    writer.write(content[:1000])
+    assert edges == [1000]
+    assert await view.read(0, 2000) == content[:1000]
+    assert await view.read(1000, 10) == b""
+    writer.write(content[1000 : BEGINNING + 500])
+    assert edges == [1000, BEGINNING]
+    assert await view.read(900, 200) == content[900:1100]
+    assert await view.read(BEGINNING - 100, 200) == content[BEGINNING - 100 : BEGINNING]
+    assert await view.read(BEGINNING, 100) == b"", "not written yet"
+    assert partial_files(root) == []
+    busy.set()
+    writer.write(content[BEGINNING + 500 :])
+    assert await writer.finish() == {"sha256": hashlib.sha256(content).hexdigest()}
+    assert edges[-1] == len(content)
+    assert len(partial_files(root)) == 1
+    assert await view.read(BEGINNING - 100, 200) == content[BEGINNING - 100 : BEGINNING]
+    assert await view.read(BEGINNING, 2 * BEGINNING) == content[BEGINNING:]
+    late = writer.view()
+    await writer.abort()
+    assert partial_files(root) == []
+    for reader in (view, late):
+        assert await reader.read(0, 100) == content[:100]
+        assert await reader.read(2 * BEGINNING, BEGINNING) == content[2 * BEGINNING :]
+        reader.close()
+    with pytest.raises(NoRoom):
+        writer.view()
+
+
+async def test_a_file_that_is_never_made(storage: Any, root: Path) -> None:
+    """One that is given up at its beginning was never on the disk; who reads it keeps what there was."""
+    writer = await storage.create()
+    view = writer.view()
+    writer.write(CONTENT[:1000])
+    await writer.abort()
+    assert await view.read(0, 2000) == CONTENT[:1000]
+    assert await view.read(1000, 1) == b""
+    view.close()
+    view.close()
+    with pytest.raises(NoRoom, match="given up"):
+        await writer.finish()
+
+
+async def test_the_rest_cannot_be_written(storage: Any, root: Path) -> None:
+    """Where the disk is full for what was gathered last, the file fails, and goes on to fail."""
+    writer = await storage.create()
+    writer.write(CONTENT[:1000])
+    with largest_file(100), pytest.raises(NoRoom, match="File too large") as caught:
+        await writer.finish()
+    assert not caught.value.at_all
+    with pytest.raises(NoRoom, match="File too large"):
+        await writer.finish()
+    with pytest.raises(NoRoom, match="File too large"):
+        writer.write(b"x")
+    await writer.abort()
+    assert partial_files(root) == []
 
 
 async def test_a_growing_file_can_be_read(storage: Any) -> None:
