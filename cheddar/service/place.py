@@ -73,4 +73,17 @@ class _Entrance:
         with socket.socket(fileno=descriptor) as listening:
             # The port has a copy of its own, and closes that.
             port: IListeningPort = self._reactor.adoptStreamPort(descriptor, listening.family, factory)
+        _accept_one_at_a_time(port)
         return port
+
+
+def _accept_one_at_a_time(port: Any) -> None:
+    # Of clients that come together Twisted would take up to a hundred in one turn, and so the process that wakes first
+    # all of them, for as long as they stay: the others would have nothing to do.
+    accept = port.doRead
+
+    def do_read() -> None:
+        port.numberAccepts = 1
+        accept()
+
+    port.doRead = do_read
