@@ -11,6 +11,7 @@ from pathlib import Path
 from attrs import evolve
 
 from benchmarks.asking import AGENT, EITHER, Answer, Wrong, ask, check_page, expect, file_url
+from benchmarks.bare import Bare
 from benchmarks.content import COLD_ROUNDS, MEDIAN
 from benchmarks.nginx import StaticNginx, Upstream
 from benchmarks.peers import Devpi, Pypiserver
@@ -84,6 +85,21 @@ def warm(turns: Turns, servers: Sequence[Server], root: Path) -> None:
 def cold(turns: Turns, servers: Sequence[Server], upstream: Upstream) -> None:
     """Files and pages that nobody has asked for before."""
     proxies = [server for server in servers if server.proxies and not isinstance(server, StaticNginx)]
+    bare = Bare(upstream.folder.parent / "bare", upstream.simple)
+    bare.start()
+    try:
+        _one_client(turns, [*proxies, bare], upstream)
+    finally:
+        bare.stop()
+    rounds = min(COLD_ROUNDS, turns.extent.few)
+    if turns.extent.quick:
+        # It fetches the file for each of the twenty, which takes twenty seconds.
+        proxies = [server for server in proxies if not isinstance(server, Devpi)]
+    turns.take(HERD_FILE, proxies, lambda server, turn: _herd_for_file(server, turn, upstream), rounds)
+    turns.take(HERD_PAGE, proxies, lambda server, turn: _herd_for_page(server, turn, upstream), rounds)
+
+
+def _one_client(turns: Turns, servers: Sequence[Server], upstream: Upstream) -> None:
     rounds = min(COLD_ROUNDS, turns.extent.few)
     for case, name in ((COLD_5, "cold-5"), (COLD_200, "cold-200")):
 
@@ -107,12 +123,7 @@ def cold(turns: Turns, servers: Sequence[Server], upstream: Upstream) -> None:
                 "upstream": upstream.asked(mark, filename),
             }
 
-        turns.take(case, proxies, one, rounds)
-    if turns.extent.quick:
-        # It fetches the file for each of the twenty, which takes twenty seconds.
-        proxies = [server for server in proxies if not isinstance(server, Devpi)]
-    turns.take(HERD_FILE, proxies, lambda server, turn: _herd_for_file(server, turn, upstream), rounds)
-    turns.take(HERD_PAGE, proxies, lambda server, turn: _herd_for_page(server, turn, upstream), rounds)
+        turns.take(case, servers, one, rounds)
 
 
 def _herd_for_file(server: Server, turn: int, upstream: Upstream) -> Mapping[str, float]:

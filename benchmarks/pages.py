@@ -13,7 +13,7 @@ from benchmarks.cheddars import Cheddar
 from benchmarks.content import HUGE, MEDIAN, PROJECTS
 from benchmarks.servers import Server
 from benchmarks.turns import Turns, under_load
-from tests.support.server import JSON
+from tests.support.server import JSON, basic
 
 #: Seconds after which a page is asked for again: in use, most were asked for before.
 _KNOWN = 4.0
@@ -29,6 +29,7 @@ class PageCase:
     @ivar url: its address at a server. @ivar accept: the format. @ivar links: how many it has.
     @ivar exactly: whether it may have more. @ivar unchanged: whether the client has it already.
     @ivar speaks: the format a server must have; empty: any.
+    @ivar login: whether each request has a user's name and password.
     @ivar only: the kind of server that has the page. @ivar quick: whether the short run has it.
     """
 
@@ -43,11 +44,13 @@ class PageCase:
     speaks: str = "json"
     only: type[Server] = Server
     needs_upstream: bool = False
+    login: bool = False
     quick: bool = True
 
     def headers(self) -> dict[str, str]:
         """Those of each request."""
-        return {**AGENT, "Accept": self.accept, "Accept-Encoding": "gzip" if self.gzip else "identity"}
+        login = {"Authorization": basic()} if self.login else {}
+        return {**AGENT, **login, "Accept": self.accept, "Accept-Encoding": "gzip" if self.gzip else "identity"}
 
     def concerns(self, server: Server) -> bool:
         """Whether a server has such a page at all."""
@@ -82,6 +85,7 @@ def _release(server: Server) -> str:
 MEDIAN_JSON = "median page, JSON, c16"
 NOT_MODIFIED = "not modified (304), c16"
 HUGE_GZIP = "huge page, JSON, gzip, c16"
+FOR_A_USER = "median page for who logs in, JSON, c16"
 OWN = "median page of own project, JSON, c16"
 
 CASES: Sequence[PageCase] = (
@@ -95,6 +99,7 @@ CASES: Sequence[PageCase] = (
     PageCase("huge page, JSON, c16", _huge, links=HUGE, needs_upstream=True, quick=False),
     PageCase(HUGE_GZIP, _huge, links=HUGE, gzip=True, needs_upstream=True),
     PageCase("root, 2,000 projects, c16", _root, accept=EITHER, links=PROJECTS, exactly=False, speaks="", quick=False),
+    PageCase(FOR_A_USER, _median, login=True, only=Cheddar),
     PageCase(OWN, _own, only=Cheddar, quick=False),
     PageCase("page of a release, HTML, c16", _release, accept=HTML, links=0, exactly=False, only=Cheddar, quick=False),
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from subprocess import CompletedProcess
 from tempfile import TemporaryDirectory
@@ -16,6 +17,7 @@ from attrs import define, frozen
 
 from benchmarks import resolve
 from benchmarks.asking import Wrong, ask, expect, file_url
+from benchmarks.bare import Bare
 from benchmarks.cheddars import Cheddar
 from benchmarks.content import make_tree
 from benchmarks.nginx import CachingNginx, StaticNginx
@@ -26,8 +28,9 @@ from benchmarks.upstream import tree
 from tests.support.clients import output, run
 
 UV, PIP = "uv pip compile", "pip download"
-#: The first byte of a file that no server has yet; far away is where that matters.
-FAR_FILE = "5 MB file, cold, upstream 100 ms away"
+#: Seconds that an upstream is away of which files are asked for that no server has yet: far away is where the first
+#: byte matters.
+AWAY = (0.01, 0.1)
 #: Seconds between what a first client asks for and a second one, of which the servers are warm: Cheddar keeps an answer
 #: for those to come once nothing has changed for some seconds.
 BETWEEN = 5.0
@@ -57,8 +60,11 @@ class Far:
 
 KINDS = tuple(Far(latency, metadata) for latency in (0.0, 0.1) for metadata in (True, False))
 _QUICK_KINDS = (Far(0.0, True), Far(0.1, True))
-#: The kind through which a far file is asked for: where there is metadata, few have taken a whole wheel by then.
-_FAR_FILES = Far(0.1, True)
+
+
+def far_file(latency: float) -> str:
+    """The name of the case of a file that no server has yet. @param latency: one of L{AWAY}."""
+    return f"5 MB file, cold, upstream {latency * 1000:.0f} ms away"
 
 
 def download(index: str, home: Path) -> CompletedProcess[str]:
@@ -132,21 +138,34 @@ def run_all(turns: Turns, content: Path, folder: Path) -> None:
     if not quick:
         through = (*through, Devpi, Proxpi)
     for number, kind in enumerate(_QUICK_KINDS if quick else KINDS):
-        root = content / ("tree-meta" if kind.metadata else "tree-bare")
-        make_tree(root, kind.metadata)
-        with ExitStack() as running:
-            index = running.enter_context(upstream(kind, root, folder / f"tree-{number}"))
-            servers = []
-            for one in through:
-                server = one(folder / f"tree-{number}" / one.name.replace(" ", "-"), index, first=_FIRST)
-                try:
-                    server.start()
-                except Wrong as error:
-                    turns.results.note(kind.case(UV), server.name, str(error))
-                    continue
-                running.callback(server.stop)
-                servers.append(server)
+        with _behind(turns, kind, content, folder / f"tree-{number}", through) as servers:
             _run(turns, kind, servers)
+    for latency in AWAY:
+        away = folder / f"away-{latency * 1000:.0f}"
+        with _behind(turns, Far(latency, True), content, away, (*through, Bare)) as servers:
+            turns.take(far_file(latency), servers, partial(_far_file, latency))
+
+
+@contextmanager
+def _behind(
+    turns: Turns, kind: Far, content: Path, folder: Path, through: Sequence[type[Server]]
+) -> Iterator[list[Server]]:
+    """Those that serve, with an upstream of that kind."""
+    root = content / ("tree-meta" if kind.metadata else "tree-bare")
+    make_tree(root, kind.metadata)
+    with ExitStack() as running:
+        index = running.enter_context(upstream(kind, root, folder))
+        servers = []
+        for one in through:
+            server = one(folder / one.name.replace(" ", "-"), index, first=_FIRST)
+            try:
+                server.start()
+            except Wrong as error:
+                turns.results.note(kind.case(UV), server.name, str(error))
+                continue
+            running.callback(server.stop)
+            servers.append(server)
+        yield servers
 
 
 def _run(turns: Turns, kind: Far, servers: Sequence[Server]) -> None:
@@ -168,20 +187,18 @@ def _run(turns: Turns, kind: Far, servers: Sequence[Server]) -> None:
         except Wrong as error:
             turns.results.note(kind.case(UV), server.name, str(error))
     turns.take(kind.case(UV), servers, compile_)
-    if kind == _FAR_FILES:
-        turns.take(FAR_FILE, servers, _far_file)
     if not turns.extent.quick:
         # Once to have it warm: it is the files of the second that are there.
         turns.take(kind.case(PIP, "cold"), servers[1:], download_, rounds=1)
         turns.take(kind.case(PIP), servers, download_, rounds=1)
 
 
-def _far_file(server: Server, turn: int) -> Mapping[str, float]:
+def _far_file(latency: float, server: Server, turn: int) -> Mapping[str, float]:
     """One that nobody has asked for: another one each turn."""
     projects = tree()["projects"]
     name = sorted(projects, key=lambda project: (-projects[project]["size"], project))[turn]
     filename = f"{name.replace('-', '_')}-{projects[name]['version']}-py3-none-any.whl"
     answer = expect(ask(file_url(server.page(name), filename)))
-    if answer.first < _FAR_FILES.latency:
+    if answer.first < latency:
         raise Wrong("has fetched the file already")
     return {"first": answer.first * 1e3, "seconds": answer.seconds}

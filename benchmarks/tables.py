@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from attrs import frozen
 
 from benchmarks import files, growth, pages, resolving, uploads
-from benchmarks.goals import CACHE, DEVPI, PROXPI, PYPISERVER, STATIC, Outcome, outcomes
+from benchmarks.goals import BARE, CACHE, DEVPI, PROXPI, PYPISERVER, STATIC, Outcome, outcomes
 from benchmarks.results import Results, Spread
 
 #: What is measured, in words.
@@ -37,7 +37,7 @@ ORDER = (
     "cheddar redis",
     "cheddar, 2 workers",
     "cheddar alone",
-    *(STATIC, CACHE, DEVPI, PYPISERVER, PROXPI),
+    *(STATIC, CACHE, DEVPI, PYPISERVER, PROXPI, BARE),
 )
 
 #: What a server has said may have anything in it.
@@ -140,7 +140,7 @@ def _grids(results: Results) -> Iterator[Table]:
             yield table
     warm = [(case, m) for case in (files.WARM_200, files.WARM_5) for m in ("bandwidth", "cpu_per_gb", "peak")]
     cold = [(case, m) for case in (files.COLD_5, files.COLD_200) for m in ("first", "seconds", "peak", "upstream")]
-    cold += [(resolving.FAR_FILE, m) for m in ("first", "seconds")]
+    cold += [(resolving.far_file(latency), m) for latency in resolving.AWAY for m in ("first", "seconds")]
     herds = [(files.HERD_FILE, m) for m in ("first", "slowest", "peak", "upstream")]
     herds += [(files.HERD_PAGE, m) for m in ("slowest", "upstream")]
     sent = [(uploads.SMALL, m) for m in ("each", "cpu", "peak")]
