@@ -105,12 +105,13 @@ def _one_client(turns: Turns, servers: Sequence[Server], upstream: Upstream) -> 
 
         def one(server: Server, turn: int, name: str = name) -> Mapping[str, float]:
             filename = wheel(name, f"{turn + 1}.0")
+            # Also so that whoever is the first to ask for it does not wait for the upstream's disk.
+            right = expect(ask(f"{upstream.address}files/{filename}")).body
             url = file_url(server.page(name), filename)
             server.forget_peak()
             before, mark = server.cpu(), upstream.mark()
             answer = expect(ask(url))
             cpu = server.cpu() - before
-            right = (upstream.root / "files" / filename).read_bytes()
             if answer.body != right:
                 raise Wrong(f"{url} has other bytes")
             time.sleep(_LOGGED)

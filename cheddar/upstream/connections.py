@@ -11,6 +11,7 @@ from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import DNSLookupError
 from twisted.internet.interfaces import (
     IAddress,
+    IDelayedCall,
     IHostnameResolver,
     IHostResolution,
     IProtocol,
@@ -33,6 +34,8 @@ from cheddar.upstream.proxies import Choice, Proxy, TunnelEndpoint, no_proxy
 
 # Twisted's HTTP client bounds a header's line, not their number: an answer whose head never ends is cut here.
 MAX_HEAD = 256 * 1024
+#: Bytes of one read where a long body comes: each takes the whole way through Twisted's client and to the disk.
+LONG_READ = 256 * 1024
 
 
 @implementer(IAgentEndpointFactory)
@@ -247,25 +250,42 @@ class _ConnectionFactory(WrappingFactory["_Connection"]):
 
 
 class _Connection(ProtocolWrapper):
-    """Between the HTTP client and its transport (inside TLS)."""
+    """
+    Between the HTTP client and its transport (inside TLS).
+
+    What comes takes the whole way through Twisted's client and on to the disk with each call: bodies are handed on in
+    large pieces.
+    """
 
     factory: _ConnectionFactory
     transport: Any  # ITCPTransport, or TLS over it
     _head: int | None = None
+    _socket: Any = None
+    _usual_read = 0
+    _flushing: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
         self.factory.endpoints._opened(self)
+        self._records: list[bytes] = []
+        self._socket = self.transport
+        while isinstance(self._socket, ProtocolWrapper):
+            self._socket = self._socket.transport
+        self._usual_read = getattr(self._socket, "bufferSize", 0)
 
     def loseConnection(self) -> None:
         """
         Close at once. The client closes where it wants nothing more of the other side; an orderly end would wait
         for one that hangs: for the bytes it owes, or for its part of TLS's good-bye.
         """
+        self._records.clear()
         self.transport.abortConnection()
 
     def writeSequence(self, data: Any) -> None:
         # A request goes out: what comes next is a head.
         self._head = 0
+        if self._usual_read:
+            # The first bytes of a body are waited for: they do not wait for more.
+            self._socket.bufferSize = self._usual_read
         super().writeSequence(data)
 
     def pauseProducing(self) -> None:
@@ -279,8 +299,30 @@ class _Connection(ProtocolWrapper):
             if self._head > MAX_HEAD:
                 self.loseConnection()
                 return
+            super().dataReceived(data)
+        elif self._socket is self.transport:
+            self._hand_on(data)
+        else:
+            # TLS gives each of its records, of 16 KiB at most (RFC 8446, section 5.1), by itself.
+            self._records.append(data)
+            if self._flushing is None:
+                self._flushing = self.factory.endpoints._reactor.callLater(0, self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = None
+        records, self._records = self._records, []
+        if records:
+            self._hand_on(b"".join(records))
+
+    def _hand_on(self, data: bytes) -> None:
+        if self._usual_read and len(data) > self._usual_read / 2:
+            # Before: the next request may go out at the end of this body.
+            self._socket.bufferSize = LONG_READ
         super().dataReceived(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.factory.endpoints._lost(self)
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flush()
         super().connectionLost(reason)

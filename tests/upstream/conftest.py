@@ -25,10 +25,16 @@ def thread_pool() -> Iterator[ThreadPool]:
     pool.stop()
 
 
+@pytest.fixture
+def tls() -> tuple[Any, Any]:
+    """What the upstream serves https with, and what a client needs to trust it; modules have their own."""
+    return None, None
+
+
 @pytest_twisted.async_yield_fixture
-async def evil(reactor: Any) -> AsyncIterator[EvilUpstream]:
+async def evil(reactor: Any, tls: tuple[Any, Any]) -> AsyncIterator[EvilUpstream]:
     """An upstream that is up, and empty."""
-    upstream = EvilUpstream(reactor)
+    upstream = EvilUpstream(reactor, tls=tls[0])
     await upstream.start()
     yield upstream
     await upstream.stop()
@@ -45,7 +51,9 @@ async def trap(reactor: Any) -> AsyncIterator[EvilUpstream]:
 
 
 @pytest_twisted.async_yield_fixture
-async def client_of(reactor: Any, thread_pool: ThreadPool) -> AsyncIterator[Callable[..., Upstream]]:
+async def client_of(
+    reactor: Any, thread_pool: ThreadPool, tls: tuple[Any, Any]
+) -> AsyncIterator[Callable[..., Upstream]]:
     """Makes clients, and stops them."""
     made: list[Upstream] = []
 
@@ -66,7 +74,7 @@ async def client_of(reactor: Any, thread_pool: ThreadPool) -> AsyncIterator[Call
                 pool=thread_pool,
                 timeout=timeout,
                 connections=connections,
-                trust=trust,
+                trust=tls[1] if trust is None else trust,
                 proxy_for=proxy_for,
                 max_file=max_file,
             )

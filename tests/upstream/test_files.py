@@ -14,6 +14,7 @@ from cheddar.model import Validators
 from cheddar.upstream import Upstream
 from tests.support.distributions import core_metadata_of, make_wheel
 from tests.support.upstream import EvilUpstream
+from tests.upstream.certificates import certificate_for
 from tests.upstream.receivers import Kept
 from tests.upstream.test_pages import arrived, failure_of
 
@@ -21,6 +22,12 @@ Make = Callable[..., Upstream]
 
 WHEEL, CONTENT = make_wheel("flask", "1.0", size=200_000)
 FILE = f"/files/{WHEEL}"
+
+
+@pytest.fixture(params=["http", "https"])
+def tls(request: Any) -> tuple[Any, Any]:
+    """All of this is so by both."""
+    return certificate_for("127.0.0.1") if request.param == "https" else (None, None)
 
 
 @pytest.fixture
@@ -37,6 +44,20 @@ async def test_whole(evil: EvilUpstream, client: Upstream) -> None:
     assert receiver.content == CONTENT
     assert receiver.length == len(CONTENT)
     assert evil.requests[0].headers["accept-encoding"] == "identity"
+
+
+async def test_long_bodies_come_in_large_pieces(evil: EvilUpstream, client: Upstream) -> None:
+    """Each piece costs the whole way to the disk; the first ones, which clients wait for, do not wait for more."""
+    filename, content = make_wheel("long", "1.0", size=20_000_000)
+    evil.add_file("long", filename, content)
+    for _ in range(2):
+        receiver = Kept()
+        await client.fetch_file(evil.files_url + filename, receiver)
+        assert receiver.content == content
+        sizes = [len(piece) for piece in receiver.pieces]
+        assert sizes[0] <= 64 * 1024
+        assert max(sizes) > 64 * 1024
+    assert evil.connections == 1
 
 
 async def test_connection_is_used_again(evil: EvilUpstream, client: Upstream) -> None:

@@ -12,12 +12,19 @@ from cheddar.errors import UpstreamUnavailable
 from cheddar.upstream import Upstream
 from cheddar.upstream.resuming import RESUMPTIONS
 from tests.support.upstream import EvilUpstream
+from tests.upstream.certificates import certificate_for
 from tests.upstream.receivers import Kept
 from tests.upstream.test_pages import failure_of
 
 CONTENT = bytes(range(256)) * 2000
 NAME = "big-1.0.tar.gz"
 FILE = f"/files/{NAME}"
+
+
+@pytest.fixture(params=["http", "https"])
+def tls(request: Any) -> tuple[Any, Any]:
+    """All of this is so by both."""
+    return certificate_for("127.0.0.1") if request.param == "https" else (None, None)
 
 
 @pytest.fixture
