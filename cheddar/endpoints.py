@@ -13,6 +13,10 @@ from cheddar import systemd
 from cheddar.errors import SettingsError
 from cheddar.settings import Settings
 
+#: How many connections may wait to be accepted: a fleet's jobs come together, and who finds no place comes again only
+#: after a second. The system may allow fewer.
+BACKLOG = 1024
+
 
 async def open_endpoints(settings: Settings, reactor: Any, factory: IProtocolFactory) -> AsyncIterator[IListeningPort]:
     """
@@ -21,7 +25,7 @@ async def open_endpoints(settings: Settings, reactor: Any, factory: IProtocolFac
     @param reactor: what listens; L{twisted.internet.endpoints.serverFromString} takes it.
     @return: the ports, each as soon as it is open. [SettingsError]
     """
-    descriptions = settings.listen or (f"tcp:{settings.port}",)
+    descriptions = settings.listen or (f"tcp:{settings.port}:backlog={BACKLOG}",)
     if systemd.hands_sockets_over(os.environ) and not any(item.startswith("systemd:") for item in descriptions):
         raise SettingsError(
             "systemd hands a socket over, and no endpoint takes it: nobody would answer there. Serve with "

@@ -14,6 +14,8 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 #: What is told: everything listens; and, again and again, the reactor and a thread answer.
 READY = "ready"
 ALIVE = "alive"
+#: Clients that are accepted in one turn at most, as by Twisted.
+MOST_ACCEPTS = 100
 
 
 @frozen
@@ -73,17 +75,26 @@ class _Entrance:
         with socket.socket(fileno=descriptor) as listening:
             # The port has a copy of its own, and closes that.
             port: IListeningPort = self._reactor.adoptStreamPort(descriptor, listening.family, factory)
-        _accept_one_at_a_time(port)
+        _leave_some_to_others(port)
         return port
 
 
-def _accept_one_at_a_time(port: Any) -> None:
-    # Of clients that come together Twisted would take up to a hundred in one turn, and so the process that wakes first
-    # all of them, for as long as they stay: the others would have nothing to do.
+def _leave_some_to_others(port: Any) -> None:
+    """
+    Accept one client in a turn, and then twice as many each time, for as long as there are so many.
+
+    Of clients that come together Twisted would take up to a hundred in one turn, and so the process that wakes first
+    all of them, for as long as they stay: the others would have nothing to do. Where all are busy, nobody else takes
+    those who wait.
+    """
     accept = port.doRead
+    most = 1
 
     def do_read() -> None:
-        port.numberAccepts = 1
+        nonlocal most
+        port.numberAccepts = most
         accept()
+        # Twisted raises it where there were so many, and lowers it where there were not.
+        most = min(2 * most, MOST_ACCEPTS) if port.numberAccepts > most else 1
 
     port.doRead = do_read

@@ -36,6 +36,10 @@ from cheddar.upstream.proxies import Choice, Proxy, TunnelEndpoint, no_proxy
 MAX_HEAD = 256 * 1024
 #: Bytes of one read where a long body comes: each takes the whole way through Twisted's client and to the disk.
 LONG_READ = 256 * 1024
+#: Of one read of a body in chunks, which may have one byte each: Twisted takes them out one after the other, and nobody
+#: else has a turn meanwhile.
+CHUNKED_READ = 16 * 1024
+_CHUNKED = b"chunked"
 
 
 @implementer(IAgentEndpointFactory)
@@ -262,6 +266,8 @@ class _Connection(ProtocolWrapper):
     _head: int | None = None
     _socket: Any = None
     _usual_read = 0
+    _begun = b""
+    _chunked = False
     _flushing: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
@@ -281,11 +287,15 @@ class _Connection(ProtocolWrapper):
         self.transport.abortConnection()
 
     def writeSequence(self, data: Any) -> None:
+        if self._records:
+            # What has come already would be taken for the answer.
+            self.loseConnection()
+            return
         # A request goes out: what comes next is a head.
         self._head = 0
-        if self._usual_read:
-            # The first bytes of a body are waited for: they do not wait for more.
-            self._socket.bufferSize = self._usual_read
+        self._begun, self._chunked = b"", False
+        # The first bytes of a body are waited for: they do not wait for more.
+        self._read_at_most(self._usual_read)
         super().writeSequence(data)
 
     def pauseProducing(self) -> None:
@@ -299,8 +309,9 @@ class _Connection(ProtocolWrapper):
             if self._head > MAX_HEAD:
                 self.loseConnection()
                 return
+            self._look_for_chunks(data)
             super().dataReceived(data)
-        elif self._socket is self.transport:
+        elif self._socket is self.transport or self._chunked or not self._is_answered():
             self._hand_on(data)
         else:
             # TLS gives each of its records, of 16 KiB at most (RFC 8446, section 5.1), by itself.
@@ -310,15 +321,35 @@ class _Connection(ProtocolWrapper):
 
     def _flush(self) -> None:
         self._flushing = None
-        records, self._records = self._records, []
-        if records:
-            self._hand_on(b"".join(records))
+        # The last one by itself: if it comes after the end of the body, the client must see that it is not of it.
+        if len(self._records) > 1:
+            body = b"".join(self._records[:-1])
+            del self._records[:-1]
+            self._hand_on(body)
+        if self._records:
+            self._hand_on(self._records.pop(0))
 
     def _hand_on(self, data: bytes) -> None:
-        if self._usual_read and len(data) > self._usual_read / 2:
+        if len(data) > self._usual_read / 2 and not self._chunked:
             # Before: the next request may go out at the end of this body.
-            self._socket.bufferSize = LONG_READ
+            self._read_at_most(LONG_READ)
         super().dataReceived(data)
+
+    def _is_answered(self) -> bool:
+        """Whether the client takes a body. One that waits for no answer closes where any byte comes: at once."""
+        return getattr(self.wrappedProtocol, "state", "") == "WAITING"
+
+    def _look_for_chunks(self, data: bytes) -> None:
+        # Some of the body may come with the head, and have the word in it: it is read in smaller pieces then.
+        text = self._begun + data
+        self._begun = text[1 - len(_CHUNKED) :]
+        if not self._chunked and _CHUNKED in text.lower():
+            self._chunked = True
+            self._read_at_most(CHUNKED_READ)
+
+    def _read_at_most(self, size: int) -> None:
+        if self._usual_read:
+            self._socket.bufferSize = size
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.factory.endpoints._lost(self)

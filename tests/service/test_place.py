@@ -12,7 +12,7 @@ from twisted.internet.protocol import Factory, Protocol
 
 from cheddar.service.place import Place
 
-CLIENTS = 5
+CLIENTS = 12
 
 
 def adopted(reactor: Any, descriptor: int, factory: Factory) -> Any:
@@ -27,9 +27,12 @@ def shared(reactor: Any, descriptor: int, factory: Factory) -> Any:
     return place.entrance(reactor).listenTCP(0, factory)
 
 
-@pytest.mark.parametrize(("listen", "first"), [(adopted, CLIENTS), (shared, 1)])
-async def test_clients_that_come_together(reactor: Any, listen: Callable[..., Any], first: int) -> None:
-    """A worker takes one in a turn and leaves the others to who is free; a port that is its own takes all of them."""
+@pytest.mark.parametrize(("listen", "taken_by_turn"), [(adopted, [12, 12, 12, 12, 12]), (shared, [1, 3, 7, 12, 12])])
+async def test_clients_that_come_together(reactor: Any, listen: Callable[..., Any], taken_by_turn: list[int]) -> None:
+    """
+    A worker takes one in a turn and leaves the others to who is free, but not for long: if nobody is, they wait. A port
+    that is its own takes all of them.
+    """
     taken: list[Any] = []
 
     class Taken(Protocol):
@@ -43,10 +46,14 @@ async def test_clients_that_come_together(reactor: Any, listen: Callable[..., An
         # Who listens closes what it is given: another number for the same socket.
         port = listen(reactor, listening.dup().detach(), Factory.forProtocol(Taken))
         turns = []
-        for _ in range(CLIENTS):
+        for _ in taken_by_turn:
             port.doRead()
             turns.append(len(taken))
-        assert turns == [first + turn if first == 1 else CLIENTS for turn in range(CLIENTS)]
+        assert turns == taken_by_turn
+        for number in (1, 2):
+            clients.enter_context(socket.create_connection(listening.getsockname()))
+            port.doRead()
+            assert len(taken) == CLIENTS + number, "one that comes alone is taken at once"
         for transport in taken:
             transport.abortConnection()
         await port.stopListening()

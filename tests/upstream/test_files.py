@@ -60,6 +60,50 @@ async def test_long_bodies_come_in_large_pieces(evil: EvilUpstream, client: Upst
     assert evil.connections == 1
 
 
+async def test_chunks_come_in_small_pieces(evil: EvilUpstream, client: Upstream) -> None:
+    """A body in chunks may have one byte in each: what comes at a time is so little that nobody waits for it."""
+    evil.misbehave(FILE, framing="chunked", headers={"Transfer-Encoding": "Chunked"})
+    receiver = Kept()
+    await client.fetch_file(evil.files_url + WHEEL, receiver)
+    assert receiver.content == CONTENT
+    # Some may have come with the head.
+    assert max(len(piece) for piece in receiver.pieces[1:]) <= 16 * 1024
+
+
+STRAY = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 4\r\n\r\nlate"
+
+
+async def test_an_answer_that_nobody_has_asked_for(evil: EvilUpstream, client: Upstream) -> None:
+    """What an idle connection brings is not the answer to the next request, which goes over another one."""
+    await client.fetch_file(evil.files_url + WHEEL, Kept())
+    (connection,) = client._endpoints._open
+    connection.dataReceived(STRAY)
+    receiver = Kept()
+    await client.fetch_file(evil.files_url + WHEEL, receiver)
+    assert receiver.content == CONTENT
+    assert evil.connections == 2
+
+
+async def test_more_than_the_body(reactor: Any, evil: EvilUpstream, client: Upstream) -> None:
+    """Nor is what comes after the end of a body, however close."""
+    evil.misbehave(FILE, hang_after=50_000, times=1)
+    receiver = Kept()
+    fetching = client.fetch_file(evil.files_url + WHEEL, receiver)
+    while len(receiver.content) < 50_000:
+        await deferLater(reactor, 0.005)
+    (connection,) = client._endpoints._open
+    # As TLS does: one after the other, in one turn.
+    for at in range(50_000, len(CONTENT), 16_000):
+        connection.dataReceived(CONTENT[at : at + 16_000])
+    connection.dataReceived(STRAY)
+    await fetching
+    assert receiver.content == CONTENT
+    receiver = Kept()
+    await client.fetch_file(evil.files_url + WHEEL, receiver)
+    assert receiver.content == CONTENT
+    assert evil.connections == 2
+
+
 async def test_connection_is_used_again(evil: EvilUpstream, client: Upstream) -> None:
     """One connection carries page after file after file."""
     await client.fetch_project("flask", Validators())
