@@ -20,7 +20,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IResponse
+from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
@@ -64,7 +64,8 @@ class Everything(Resource):
             for name in (b"content-type", b"etag"):
                 for value in response.headers.getRawHeaders(name, []):
                     request.setHeader(name, value)
-            request.setHeader(b"content-length", b"%d" % response.length)
+            if response.length is not UNKNOWN_LENGTH:
+                request.setHeader(b"content-length", b"%d" % response.length)
             response.deliverBody(Passing(request))
 
         asked.addCallback(begin)

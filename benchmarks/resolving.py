@@ -17,7 +17,6 @@ from attrs import define, frozen
 
 from benchmarks import resolve
 from benchmarks.asking import Wrong, ask, expect, file_url
-from benchmarks.bare import Bare
 from benchmarks.cheddars import Cheddar
 from benchmarks.content import make_tree
 from benchmarks.nginx import CachingNginx, StaticNginx
@@ -142,7 +141,7 @@ def run_all(turns: Turns, content: Path, folder: Path) -> None:
             _run(turns, kind, servers)
     for latency in AWAY:
         away = folder / f"away-{latency * 1000:.0f}"
-        with _behind(turns, Far(latency, True), content, away, (*through, Bare)) as servers:
+        with _behind(turns, Far(latency, True), content, away, through) as servers:
             turns.take(far_file(latency), servers, partial(_far_file, latency))
 
 
