@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -52,9 +53,13 @@ class Turns:
     extent: Extent
 
     def take(self, case: str, servers: Iterable[Server], measure: Measure, rounds: int | None = None) -> None:
-        """Measure; a server that does it wrong is left out of the case, and the results say why."""
+        """
+        Measure; a server that does it wrong is left out of the case, and the results say why. Each round has an order
+        of its own, the same in every run: some servers go on working after their answer, and who comes next pays.
+        """
         waiting = list(servers)
         for turn in range(self.extent.rounds if rounds is None else rounds):
+            random.Random(f"{case} {turn}").shuffle(waiting)
             waiting = [server for server in waiting if self.once(case, server, measure, turn)]
 
     def once(self, case: str, server: Server, measure: Measure, turn: int) -> bool:
