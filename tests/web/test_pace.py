@@ -66,10 +66,11 @@ async def test_headers_have_an_end(cheddar: CheddarHere, clock: LaterReactor, re
 
 async def test_bodies_keep_a_pace(cheddar: CheddarHere, clock: LaterReactor, settings: Settings, reactor: Any) -> None:
     """An upload that brings next to nothing is cut, and nothing of it stays; one that is brisk is not, however long."""
-    whole = upload(*make_wheel("demo", "1.0", size=200_000))
+    whole = upload(*make_wheel("demo", "1.0", size=300_000))
     slow, brisk = Client(cheddar.port), Client(cheddar.port)
-    slow.send(whole[:5_000])
-    brisk.send(whole[:5_000])
+    # More than what is gathered before there is a file.
+    slow.send(whole[:85_000])
+    brisk.send(whole[:85_000])
     await until(reactor, lambda: len(spooled(settings)) == 2)
     before = cut("body")
     head = whole.index(b"\r\n\r\n") + 4
@@ -77,14 +78,14 @@ async def test_bodies_keep_a_pace(cheddar: CheddarHere, clock: LaterReactor, set
     def has_come(count: int) -> bool:
         return any(asked.received == count - head for asked in site(cheddar).under_way)
 
-    for start in (5_000, 45_000, 85_000):
+    for start in (85_000, 125_000, 165_000):
         brisk.send(whole[start : start + 40_000])
         slow.send(b"x")
         # It is here before the clock goes on: the server may look at any moment.
         await until(reactor, partial(has_come, start + 40_000))
         clock.later(31)
         await deferToThread(time.sleep, 1.2)  # the server looks once a second
-    brisk.send(whole[125_000:])
+    brisk.send(whole[205_000:])
     assert (await deferToThread(brisk.answer))[0] == 200
     await deferToThread(slow.rest)
     assert cut("body") == before + 1
