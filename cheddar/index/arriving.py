@@ -171,6 +171,7 @@ class Attempt:
     def _more_readable(self, count: int) -> None:
         self._readable = count
         if self.edge:
+            # Else there is nothing to give yet: a crowd's first bytes are not gathered, and these are not them.
             self._grown()
 
 

@@ -85,7 +85,7 @@ class IFileWriter(Interface):
         """All bytes have been written: wait until they are on disk, and give their digests. [NoRoom]"""
 
     def reader() -> BinaryIO:
-        """Plain call. An own, seekable view of the bytes that are on disk by now; for use in a thread."""
+        """Plain call, after C{finish} and not after C{commit}. An own, seekable view of the bytes, for a thread."""
 
     def view() -> IFileView:
         """Plain call, not after C{commit} or C{abort}. A view for readers that follow the file as it grows."""
@@ -118,7 +118,7 @@ class IFileStorage(Interface):
         """A seekable view of the bytes under C{key}, for use in a thread; the caller closes it. [NotFound]"""
 
     def create(algorithms: tuple[str, ...] = ("sha256",)) -> Deferred[IFileWriter]:
-        """Begin a new file, computing these digests as it is written. [NoRoom]"""
+        """Begin a new file, computing these digests as it is written. [NoRoom: at once, or when it is written]"""
 
     def delete(key: str) -> Deferred[None]:
         """Remove the bytes under C{key}; readers that have them open go on. No error where there are none."""

@@ -311,7 +311,7 @@ class _Connection(ProtocolWrapper):
                 return
             self._look_for_chunks(data)
             super().dataReceived(data)
-        elif self._socket is self.transport or self._chunked or not self._is_answered():
+        elif self._socket is self.transport or self._chunked:
             self._hand_on(data)
         else:
             # TLS gives each of its records, of 16 KiB at most (RFC 8446, section 5.1), by itself.
@@ -334,10 +334,6 @@ class _Connection(ProtocolWrapper):
             # Before: the next request may go out at the end of this body.
             self._read_at_most(LONG_READ)
         super().dataReceived(data)
-
-    def _is_answered(self) -> bool:
-        """Whether the client takes a body. One that waits for no answer closes where any byte comes: at once."""
-        return getattr(self.wrappedProtocol, "state", "") == "WAITING"
 
     def _look_for_chunks(self, data: bytes) -> None:
         # Some of the body may come with the head, and have the word in it: it is read in smaller pieces then.

@@ -152,6 +152,18 @@ async def test_bytes_flow_to_a_crowd(downloads: Downloads, evil: EvilUpstream, r
             await one
 
 
+async def test_a_crowd_waits_for_the_first_bytes(downloads: Downloads, evil: EvilUpstream, reactor: Any) -> None:
+    """What cannot be given yet is not taken for the first bytes, of which all are told at once."""
+    evil.misbehave(PATH, hang_after=1000, times=1)
+    taking = [take(await downloads.follow(KEY, file_of(evil))) for _ in range(CROWD)]
+    (download,) = downloads._under_way.values()
+    await until(lambda: download.attempt is not None and download.attempt.received == 1000, reactor)
+    assert not download._begun
+    evil.drop_connections()
+    assert await gatherResults(taking) == [CONTENT] * CROWD
+    assert download._begun
+
+
 async def test_the_slow_do_not_hold_up_the_fast(downloads: Downloads, evil: EvilUpstream, reactor: Any) -> None:
     """A client that takes nothing for a while delays nobody; it gets the rest when it goes on."""
     file = file_of(evil)

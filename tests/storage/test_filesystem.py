@@ -191,6 +191,8 @@ async def test_a_file_that_is_never_made(storage: Any, root: Path) -> None:
     writer = await storage.create()
     view = writer.view()
     writer.write(CONTENT[:1000])
+    await writer._work.idle()
+    assert partial_files(root) == []
     await writer.abort()
     assert await view.read(0, 2000) == CONTENT[:1000]
     assert await view.read(1000, 1) == b""
