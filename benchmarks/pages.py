@@ -99,7 +99,7 @@ CASES: Sequence[PageCase] = (
     PageCase("huge page, JSON, c16", _huge, links=HUGE, needs_upstream=True, quick=False),
     PageCase(HUGE_GZIP, _huge, links=HUGE, gzip=True, needs_upstream=True),
     PageCase("root, 2,000 projects, c16", _root, accept=EITHER, links=PROJECTS, exactly=False, speaks="", quick=False),
-    PageCase(FOR_A_USER, _median, login=True, only=Cheddar),
+    PageCase(FOR_A_USER, _median, login=True, only=Cheddar, quick=False),
     PageCase(OWN, _own, only=Cheddar, quick=False),
     PageCase("page of a release, HTML, c16", _release, accept=HTML, links=0, exactly=False, only=Cheddar, quick=False),
 )

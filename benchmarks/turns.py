@@ -42,7 +42,7 @@ class Extent:
 
 
 FULL = Extent(rounds=3, few=3, seconds=2, longest=10, quick=False)
-QUICK = Extent(rounds=2, few=1, seconds=1, longest=4, quick=True)
+QUICK = Extent(rounds=2, few=1, seconds=1, longest=3, quick=True)
 
 
 @define
